@@ -1,0 +1,31 @@
+//! `GET /api/v1/containers/{name}/processes`.
+
+use axum::Json;
+use axum::extract::State;
+use runtime::protocol::{ShimAnswer, ShimRequest};
+use runtime::status::ProcessReport;
+
+use super::schema::{Items, ProcessDoc};
+use crate::http::error::ApiResult;
+use crate::http::extract::ApiPath;
+use crate::http::state::{App, AppState};
+use crate::store::ContainerRecord;
+
+/// A container's processes, each with its pid inside and outside.
+#[utoipa::path(get, path = "/api/v1/containers/{name}/processes", operation_id = "listContainerProcesses", tag = "containers", security(("token" = ["viewer"])),
+    params(("name" = String, Path, description = "Name, uid, or a unique beginning of the uid of 8 characters or more")),
+    responses((status = 200, description = "The processes", body = Items<ProcessDoc>), (status = 409, description = "It does not run")))]
+pub async fn list_container_processes(
+    State(state): State<AppState>,
+    ApiPath(name): ApiPath<String>,
+) -> ApiResult<Json<Items<ProcessReport>>> {
+    let items = view(&state, &*state.store.container(&name)?).await?;
+    Ok(Json(Items { items }))
+}
+
+pub async fn view(state: &App, record: &ContainerRecord) -> ApiResult<Vec<ProcessReport>> {
+    match super::ask(state, record, |container| ShimRequest::Processes { container }).await? {
+        ShimAnswer::Processes { processes } => Ok(processes),
+        other => Err(super::unexpected(&other)),
+    }
+}

@@ -1,0 +1,49 @@
+//! What belongs to one request and every part of its handling may want: its id, and warnings for its answer.
+//!
+//! A task-local and not an extension: an error becomes a response deep inside an extractor, where no request is at hand, and must still
+//! name the request that it answers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// At most this many `Warning` headers: each is a header of the answer.
+const MAX_WARNINGS: usize = 32;
+
+#[derive(Debug)]
+pub struct RequestContext {
+    pub id: String,
+    warnings: Mutex<Vec<String>>,
+}
+
+tokio::task_local! {
+    static CURRENT: Arc<RequestContext>;
+}
+
+impl RequestContext {
+    pub fn new(id: String) -> Arc<Self> {
+        Arc::new(RequestContext { id, warnings: Mutex::default() })
+    }
+
+    /// Runs `work` as part of this request.
+    pub async fn scope<F: Future>(self: Arc<Self>, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The id of the request being handled; None outside of one.
+pub fn request_id() -> Option<String> {
+    CURRENT.try_with(|context| context.id.clone()).ok()
+}
+
+/// Something that the caller should know although the request succeeds: a `Warning` header of the answer.
+pub fn warn(text: String) {
+    let _ = CURRENT.try_with(|context| {
+        let mut warnings = context.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(text);
+        }
+    });
+}

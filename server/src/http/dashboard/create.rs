@@ -1,0 +1,72 @@
+//! `GET` and `POST /containers/new`.
+
+use axum::Form;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde_json::Value;
+use web::pages::{Create, CreateForm, FieldError as PageFault};
+
+use super::actions;
+use super::convert;
+use super::form::{self, Fields};
+use super::visit::{Visit, html, with_flash};
+use crate::http::auth::Caller;
+use crate::http::containers::create::{ContainerInput, create};
+use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
+use crate::http::extract::json::{FieldValidation, parse_value};
+use crate::http::state::{App, AppState};
+use crate::model::Phase;
+use crate::store::ListQuery;
+
+/// Names offered to join; more would not be read.
+const JOINABLE: usize = 50;
+
+pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> ApiResult<Html<String>> {
+    html(&page(&state, visit, CreateForm::fresh()))
+}
+
+pub(super) async fn submit(State(state): State<AppState>, caller: Caller, visit: Visit, Form(fields): Form<Fields>) -> ApiResult<Response> {
+    let start_it = fields.contains_key("start");
+    let name = match made(&state, &caller, &fields).await {
+        Ok(name) => name,
+        Err(error) => {
+            let form = CreateForm { errors: faults(&error), values: fields };
+            return Ok((error.code().status(), html(&page(&state, visit, form))?).into_response());
+        }
+    };
+    let done = if start_it { actions::start(&state, &name).await? } else { "created" };
+    Ok(Redirect::to(&with_flash(&format!("/containers/{name}"), done, &name)).into_response())
+}
+
+/// Through the API's own door: its parsing, its rules, its store.
+async fn made(state: &App, caller: &Caller, fields: &Fields) -> ApiResult<String> {
+    let (request, unread) = form::container(fields);
+    if !unread.is_empty() {
+        return Err(ApiError::invalid(unread));
+    }
+    let spec = request.get("spec").map(Value::to_string).unwrap_or_default();
+    let input: ContainerInput = parse_value(&request, FieldValidation::Strict)?;
+    Ok(create(state, caller, input, spec).await?.meta.name.clone())
+}
+
+/// Each with a place: what names none is about the name where it is taken, else about all of it.
+pub(super) fn faults(error: &ApiError) -> Vec<PageFault> {
+    let fault = |error: &FieldError| PageFault { path: error.path.clone(), message: error.message.clone() };
+    match (error.errors(), error.code()) {
+        ([], ErrorCode::AlreadyExists) => vec![PageFault { path: "/metadata/name".to_owned(), message: error.detail().to_owned() }],
+        ([], code) => vec![PageFault { path: code.title().to_owned(), message: error.detail().to_owned() }],
+        (errors, _) => errors.iter().map(fault).collect(),
+    }
+}
+
+fn page(state: &App, visit: Visit, form: CreateForm) -> Create {
+    let images = state.store.images();
+    let running = ListQuery { phase: Some(Phase::Running), limit: Some(JOINABLE), ..ListQuery::default() };
+    let joinable = state.store.list_containers(&running).map(|page| page.items).unwrap_or_default();
+    Create {
+        images: images.iter().flat_map(|image| &image.references).map(|reference| convert::image_name(reference)).collect(),
+        joinable: joinable.iter().map(|record| record.meta.name.clone()).collect(),
+        frame: visit.frame,
+        form,
+    }
+}

@@ -1,0 +1,19 @@
+//! `/api/v1/images`: root file systems, and how to run what is in them.
+
+pub mod delete;
+pub mod import;
+pub mod list;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::state::AppState;
+
+pub use import::query_path;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list_images))
+        .routes(routes!(import::import_image))
+        .routes(routes!(list::get_image, delete::delete_image))
+}

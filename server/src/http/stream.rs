@@ -1,0 +1,86 @@
+//! Long answers: server-sent events and lines of JSON, each with a bound and an end.
+//!
+//! A stream ends when the client goes, when the server stops, or when the token that opened it is deleted. A client that does not read is
+//! cut off by the connection's write limit, and what it has not read waits where it came from (the event log, the log file), not here.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::auth::Caller;
+use super::error::{ApiError, ApiResult, ErrorCode};
+use super::state::AppState;
+
+/// Streams of all callers together.
+pub const MAX_STREAMS: usize = 512;
+
+/// The right to stream: counted, and over when the server or the caller's token is.
+#[derive(Debug)]
+pub struct StreamSlot {
+    state: AppState,
+    caller: Caller,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl StreamSlot {
+    /// 503 when too many streams are open.
+    pub fn take(state: &AppState, caller: &Caller) -> ApiResult<Self> {
+        let permit = Arc::clone(&state.streams)
+            .try_acquire_owned()
+            .map_err(|_| ApiError::new(ErrorCode::Busy, format!("{MAX_STREAMS} streams are open already")).retry_after(5))?;
+        Ok(StreamSlot { state: Arc::clone(state), caller: caller.clone(), _permit: permit })
+    }
+
+    /// Ends `stream` when it is time to.
+    fn bound<S: Stream>(self, stream: S) -> impl Stream<Item = S::Item> {
+        stream.take_until(async move {
+            // The whole of it, or the permit would be given back now.
+            let slot = &self;
+            tokio::select! {
+                () = slot.state.shutdown.cancelled() => {}
+                () = slot.caller.revoked.cancelled() => {}
+            }
+        })
+    }
+
+    /// Server-sent events, with a comment every 15 seconds of silence so that nobody in between gives up.
+    pub fn sse(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+        let events = self.bound(events).map(Ok::<_, Infallible>);
+        let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
+        // For proxies that would collect before they pass on.
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
+    /// Chunks as they come.
+    pub fn bytes(self, content_type: &'static str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+        let body = Body::from_stream(self.bound(chunks).map(Ok::<_, Infallible>));
+        ([(header::CONTENT_TYPE, content_type)], body).into_response()
+    }
+}
+
+/// Room for [`MAX_STREAMS`].
+pub fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_STREAMS))
+}
+
+/// Whether the caller asks for this media type by name; `*/*` is not asking.
+pub fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .any(|item| item.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind))
+}
+
+/// The place to go on from, as a browser sends it after a broken connection.
+pub fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get("last-event-id")?.to_str().ok().filter(|text| !text.is_empty())
+}

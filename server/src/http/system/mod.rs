@@ -1,0 +1,13 @@
+//! `/api/v1/system` and `/metrics`: the host, and what Berth has on it.
+
+pub mod get;
+pub mod metrics;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::state::AppState;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get::get_system)).routes(routes!(metrics::get_metrics))
+}

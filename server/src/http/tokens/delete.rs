@@ -1,0 +1,20 @@
+//! `DELETE /api/v1/tokens/{name}`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::http::error::ApiResult;
+use crate::http::extract::ApiPath;
+use crate::http::state::AppState;
+
+/// Delete a token.
+///
+/// It ends at once: so do the browser sessions that began with it, and its open streams.
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}", operation_id = "deleteToken", tag = "tokens", security(("token" = ["admin"])),
+    params(("name" = String, Path, description = "Its name")), responses((status = 204, description = "Deleted")))]
+pub async fn delete_token(State(state): State<AppState>, ApiPath(name): ApiPath<String>) -> ApiResult<StatusCode> {
+    let token = state.store.token(&name)?;
+    state.store.remove_token(&token.meta.name).await?;
+    state.registry.revoke(&token.meta.uid).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

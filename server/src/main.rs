@@ -1,0 +1,86 @@
+//! `berth`: the control plane, and the few things that a person does beside its API.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use server::cli::{ClientArgs, doctor, image, token};
+use server::config::ServeArgs;
+
+/// Containers on one Linux machine, from first principles.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the control plane: as root, it starts the privileged launcher and becomes an unprivileged user
+    Serve(ServeArgs),
+    /// API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Look at the host and at what Berth has on it
+    Doctor(ClientArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it: this is the only time that it is shown
+    Create(token::CreateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Load a root file system from a tar (plain, gzip or zstd)
+    Load(image::LoadArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("berth: {error}");
+            let mut next = error.source();
+            while let Some(cause) = next {
+                text.push_str(&format!(": {cause}"));
+                next = cause.source();
+            }
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Serve(args) => server::serve::run(args)?,
+        Command::Token(TokenCommand::Create(args)) => token::create(args)?,
+        Command::Image(ImageCommand::Load(args)) => image::load(args)?,
+        Command::Openapi => print!("{}", server::http::openapi::text()),
+        Command::Doctor(args) => doctor::run(&args)?,
+    }
+    Ok(())
+}
+
+/// `BERTH_LOG` takes a filter (`debug`, `server=trace,info`), `BERTH_LOG_FORMAT=json` gives one object a line.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var_os("BERTH_LOG_FORMAT").is_some_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}

@@ -1,0 +1,191 @@
+//! The real thing: unix sockets in the run directory.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use runtime::config::ExecConfig;
+use runtime::id::{ContainerName, PodId};
+use runtime::protocol::{LauncherAnswer, LauncherRequest, ShimAnswer, ShimRequest, encode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::error::NodeError;
+use super::exec::ExecSession;
+use super::shim::ShimConnection;
+use super::{Answer, Attachment, ImportLimits, ImportedLayer, LayerBody, Node, frame};
+
+/// Longer than any step of the runtime: its own deadlines (10 s for a cgroup to empty) come first.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// A layer is unpacked for as long as its bytes come; this is for the rest of it after the last byte.
+const IMPORT_DEADLINE: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub struct SocketNode {
+    launcher: PathBuf,
+    pods: PathBuf,
+    connections: Mutex<HashMap<PodId, Arc<ShimConnection>>>,
+}
+
+impl SocketNode {
+    /// `run_dir` as the launcher was given it.
+    pub fn new(run_dir: &Path) -> Self {
+        SocketNode { launcher: run_dir.join("launch.sock"), pods: run_dir.join("pods"), connections: Mutex::default() }
+    }
+
+    fn shim_socket(&self, pod: &PodId) -> PathBuf {
+        self.pods.join(pod.as_str()).join("shim.sock")
+    }
+
+    async fn connect_launcher(&self) -> Result<UnixStream, NodeError> {
+        let failed = |source| NodeError::Launcher { socket: self.launcher.clone(), source: Arc::new(source) };
+        UnixStream::connect(&self.launcher).await.map_err(failed)
+    }
+
+    async fn ask_launcher(&self, request: LauncherRequest) -> Result<LauncherAnswer, NodeError> {
+        if let LauncherRequest::StartShim { config } = &request {
+            self.forget(&config.id);
+        }
+        let mut stream = self.connect_launcher().await?;
+        let bytes = encode(&request).map_err(NodeError::io("the launcher"))?;
+        stream.write_all(&bytes).await.map_err(NodeError::io("the launcher"))?;
+        launcher_answer(&mut stream).await
+    }
+
+    async fn send_layer(&self, limits: ImportLimits, mut body: LayerBody) -> Result<ImportedLayer, NodeError> {
+        let (mut read, mut write) = self.connect_launcher().await?.into_split();
+        let request =
+            LauncherRequest::ImportLayer { staging: limits.staging, max_bytes: limits.max_bytes, max_entries: limits.max_entries };
+        write.write_all(&encode(&request).map_err(NodeError::io("the launcher"))?).await.map_err(NodeError::io("the launcher"))?;
+        let sending = async {
+            let mut broken = None;
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                use tokio::io::AsyncReadExt;
+                match body.read(&mut buffer).await {
+                    Ok(0) => break,
+                    // The worker hung up: its answer says why.
+                    Ok(n) if write.write_all(&buffer[..n]).await.is_err() => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        broken = Some(error);
+                        break;
+                    }
+                }
+            }
+            let _ = write.shutdown().await;
+            broken
+        };
+        let receiving = launcher_answer(&mut read);
+        tokio::pin!(sending, receiving);
+        // An answer before the last byte is a refusal: the rest need not be sent.
+        let (broken, answer) = tokio::select! {
+            answer = &mut receiving => (None, answer),
+            broken = &mut sending => {
+                let answer = timeout(IMPORT_DEADLINE, &mut receiving).await;
+                (broken, answer.unwrap_or(Err(NodeError::Deadline { peer: "the import worker", within: IMPORT_DEADLINE })))
+            }
+        };
+        let imported = match answer {
+            Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
+                Ok(ImportedLayer { layer, size, entries, compressed_digest })
+            }
+            Ok(_) => Err(NodeError::unexpected("importLayer")),
+            Err(error) => Err(error),
+        };
+        match broken {
+            Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: imported.ok().map(|imported| imported.layer) }),
+            None => imported,
+        }
+    }
+
+    fn known(&self, pod: &PodId) -> Option<Arc<ShimConnection>> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = connections.get(pod)?;
+        if connection.is_gone() {
+            connections.remove(pod);
+            return None;
+        }
+        Some(Arc::clone(connection))
+    }
+
+    /// What follows is another shim's life: the old connection may not know yet that it has ended.
+    fn forget(&self, pod: &PodId) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(pod);
+    }
+
+    async fn connection(&self, pod: &PodId) -> Result<Arc<ShimConnection>, NodeError> {
+        if let Some(connection) = self.known(pod) {
+            return Ok(connection);
+        }
+        let connection = ShimConnection::open(pod, &self.shim_socket(pod)).await?;
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of sandboxes that are gone: each is looked at when the next one comes.
+        connections.retain(|_, connection| !connection.is_gone());
+        Ok(Arc::clone(connections.entry(pod.clone()).or_insert(connection)))
+    }
+
+    async fn ask_shim(&self, pod: &PodId, request: ShimRequest) -> Result<ShimAnswer, NodeError> {
+        let connection = self.connection(pod).await?;
+        let last = request == ShimRequest::StopPod;
+        let mut answers = connection.ask(vec![request]).await?;
+        let answer = answers.pop().ok_or(NodeError::unexpected("shim"))?;
+        let answer = connection.answered(answer).await;
+        if last && answer.is_ok() {
+            self.forget(pod);
+        }
+        answer
+    }
+
+    async fn watch(&self, pod: &PodId, then: Vec<ShimRequest>) -> Result<(Attachment, Vec<Result<ShimAnswer, NodeError>>), NodeError> {
+        let connection = self.connection(pod).await?;
+        // Before the question: what happens between the report and the first event must not be lost.
+        let notices = connection.notices();
+        let requests = std::iter::once(ShimRequest::Watch).chain(then).collect();
+        let mut receivers = connection.ask(requests).await?.into_iter();
+        let watch = receivers.next().ok_or(NodeError::unexpected("watch"))?;
+        let ShimAnswer::State { report } = connection.answered(watch).await? else { return Err(NodeError::unexpected("watch")) };
+        let mut answers = Vec::with_capacity(receivers.len());
+        for receiver in receivers {
+            answers.push(connection.answered(receiver).await);
+        }
+        Ok((Attachment { report, notices }, answers))
+    }
+}
+
+async fn launcher_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<LauncherAnswer, NodeError> {
+    match frame::read(stream).await.map_err(NodeError::io("the launcher"))? {
+        Some(LauncherAnswer::Failed { error }) => Err(NodeError::Refused(error)),
+        Some(answer) => Ok(answer),
+        None => Err(NodeError::io("the launcher")(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+async fn within<T>(peer: &'static str, work: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
+    timeout(DEADLINE, work).await.unwrap_or(Err(NodeError::Deadline { peer, within: DEADLINE }))
+}
+
+impl Node for SocketNode {
+    fn launcher(&self, request: LauncherRequest) -> Answer<'_, LauncherAnswer> {
+        Box::pin(within("the launcher", self.ask_launcher(request)))
+    }
+
+    fn import_layer(&self, limits: ImportLimits, body: LayerBody) -> Answer<'_, ImportedLayer> {
+        Box::pin(self.send_layer(limits, body))
+    }
+
+    fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer> {
+        Box::pin(within("the shim", self.ask_shim(pod, request)))
+    }
+
+    fn attach<'a>(&'a self, pod: &'a PodId, then: Vec<ShimRequest>) -> Answer<'a, (Attachment, Vec<Result<ShimAnswer, NodeError>>)> {
+        Box::pin(within("the shim", self.watch(pod, then)))
+    }
+
+    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, ExecSession> {
+        Box::pin(async move { ExecSession::open(pod, &self.shim_socket(pod), container, config).await })
+    }
+}
