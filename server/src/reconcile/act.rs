@@ -260,8 +260,11 @@ impl Worker {
             Ok(pending) => pending,
             Err(error) => return Outcome::Failed(error.into()),
         };
-        // The wish is durable and nothing is left but the row, which nobody sees any more: a start after a crash removes that as well.
-        self.farewell();
+        // The wish is durable and nothing is left but the row, which nobody sees any more: a start after a crash removes that as well. With
+        // volumes something is left: they go once the row cannot come back.
+        if !volumes {
+            self.farewell();
+        }
         while let Err(error) = pending.durable().await {
             tracing::error!(container = %self.uid, %error, "a removed container's row is still in the database");
             if self.shared.is_stopping() {

@@ -327,7 +327,7 @@ impl Store {
         self.container_by_uid(uid).ok_or_else(|| UpdateError::Store(not_found(uid)))
     }
 
-    /// Writes down what the user wants. Durable when it returns; the worker is woken by the caller.
+    /// Writes down what the user wants, and answers the record with it. Durable when it returns; the worker is woken by the caller.
     ///
     /// # Errors
     /// `NotFound`, `Stale` as for [`Self::update_container`], `BeingDeleted` for any wish but another deletion, and those of a commit.
@@ -348,10 +348,10 @@ impl Store {
                 [json(&wish)?.into(), deletion.map(|t| t.to_string()).into(), version.into(), uid.as_str().into()],
             );
             stage.put(Change::ContainerWish { uid: uid.clone(), wish, deletion, version }, piece);
-            Ok(())
+            // Not what readers see once it is durable: by then a wish to delete may have been carried out.
+            current(stage, uid)
         })?;
-        staged.durable().await?;
-        self.container_by_uid(uid).ok_or_else(|| not_found(uid))
+        staged.durable().await
     }
 
     /// Writes down what was observed, with its events in the same transaction. Readers see it at once; await `durable()` before

@@ -76,8 +76,10 @@ impl EventFilter {
 impl Store {
     /// At most `limit` matching events with a sequence number above `since`, oldest first.
     ///
-    /// The newest are answered from memory; only a reader that goes further back opens the database, read-only and for this one look.
+    /// Who caused an event and then asks finds it: what was staged before is waited for. The newest are answered from memory; only a reader
+    /// that goes further back opens the database, read-only and for this one look.
     pub async fn events_since(&self, since: u64, filter: &EventFilter, limit: usize) -> Result<Vec<Arc<EventRecord>>, StoreError> {
+        self.inner.writer.settled().await;
         let from_memory = self.inner.publisher.recent(|recent| {
             let complete = recent.front().is_none_or(|oldest| oldest.event.sequence <= since.saturating_add(1))
                 || self.all_events_in_memory(recent.len());

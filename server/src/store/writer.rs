@@ -167,6 +167,19 @@ impl Writer {
         look(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Done when everything that was staged before is durable and published, or has failed. At once when the store is closed.
+    pub(super) async fn settled(&self) {
+        let (answer, told) = oneshot::channel();
+        let empty = Job { pieces: Vec::new(), changes: Vec::new(), events: Vec::new(), answer };
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = lock(&self.staging).queue.as_ref().is_some_and(|queue| queue.send(empty).is_ok());
+        if sent {
+            let _ = told.await;
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Stages one write. When `op` fails, nothing has changed.
     pub(super) fn write<T>(&self, op: impl FnOnce(&mut Stage<'_>) -> Result<T, StoreError>) -> Result<Pending<T>, StoreError> {
         let waiting = self.waiting.load(Ordering::Relaxed);
@@ -222,7 +235,11 @@ impl Committer {
         let mut batch = Vec::new();
         while jobs.recv_many(&mut batch, 256).await > 0 {
             self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-            let pieces = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.pieces)).collect();
+            let pieces: Vec<Piece> = batch.iter_mut().flat_map(|job| std::mem::take(&mut job.pieces)).collect();
+            if pieces.is_empty() {
+                self.publish(&mut batch);
+                continue;
+            }
             crash_point!("store.commit");
             match statement::commit(&mut self.connection, pieces).await {
                 Ok(()) => {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -97,11 +96,9 @@ fn its_output_is_kept_apart_and_its_code_told(scope: &Scope<'_>) {
 fn it_can_be_ended_by_a_timeout_with_all_it_started(scope: &Scope<'_>) {
     let container = scope.idle();
     let before = container.look("/stats")["pids"]["current"].clone();
-    let began = Instant::now();
     let answer =
         container.post("/exec", &json!({"command": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeoutSeconds": 1})).expect(200).json();
     assert_eq!(answer["timedOut"], true, "{answer:#}");
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     host::until("all that it started is gone", || Some(()).filter(|()| container.look("/stats")["pids"]["current"] == before));
 }
 

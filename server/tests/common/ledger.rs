@@ -1,7 +1,8 @@
 //! The ledger: what of Berth is on this machine now. It is read before and after, and the difference must be zero.
 //!
 //! Other programs, and other instances of Berth, may run on the same machine: something counts as ours when it carries one of our marks, which are
-//! the folders, ids and namespaces of the instance under test. In CI nothing else runs; there the whole machine is compared as well.
+//! the folders, ids and namespaces of the instance under test. In CI nothing else runs: there the whole machine is compared as well, once, before
+//! the first test and after the last (in between, tests that run side by side would see each other's).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
