@@ -96,6 +96,8 @@ pub(crate) async fn exec(options: &Options, client: &mut Client, table: &mut Tab
 
 pub(crate) async fn memory(instance: &Instance, client: &mut Client, table: &mut Table) -> Result<(), Fault> {
     const MANY: usize = 10;
+    /// A shim gives back what its start took a moment later.
+    const SETTLED: Duration = Duration::from_millis(400);
     let berth = i32::try_from(instance.pid().ok_or("berth does not run")?)?;
     let own = memory::control_plane(instance.home(), berth);
     let resident: u64 = own.iter().filter_map(|pid| memory::rss(*pid)).sum();
@@ -106,9 +108,11 @@ pub(crate) async fn memory(instance: &Instance, client: &mut Client, table: &mut
         let pid = run_idle(client, &format!("memory-{number}")).await?;
         shims.push(memory::parent(pid).ok_or("the container has no parent")?);
         if number == 0 {
+            tokio::time::sleep(SETTLED).await;
             alone = shims.iter().filter_map(|pid| memory::pss(*pid)).sum();
         }
     }
+    tokio::time::sleep(SETTLED).await;
     let each: u64 = shims.iter().filter_map(|pid| memory::pss(*pid)).sum::<u64>() / MANY as u64;
     let berth = format!("{alone} KiB; each of {MANY}: {each} KiB");
     table.row("memory beside the workload, one container (PSS of its shim)", &berth, "", "≤ 250 KiB");

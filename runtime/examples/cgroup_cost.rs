@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             steps.time("remove: container and pod", || cgroup.remove(Instant::now() + Duration::from_secs(5)))?;
             let whole = || Cgroup::create(&hierarchies, &instance, &pod, &name, &limits, &DeviceRules::Only(&rules), &mut trace);
             let cgroup = steps.time("create: pod and container, limits, device list", whole)?;
-            drop(steps.time("procs_fds and leaf_fd", || cgroup.procs_fds().and_then(|fds| Ok((fds, cgroup.leaf_fd()?))))?);
+            drop(steps.time("tasks_fds and leaf_fd", || cgroup.tasks_fds().and_then(|fds| Ok((fds, cgroup.leaf_fd()?))))?);
             steps.time("apply, one limit changed", || {
                 cgroup.apply(&Resources { pids: Some(99), ..limits.clone() }, &mut Trace::new("cost"))
             })?;

@@ -35,6 +35,9 @@ use crate::worker;
 /// How long a peer may take to say what it wants: it is our own control plane, on the same machine.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Without a request for so long, what the last ones left in memory is given back.
+const QUIET: u16 = 1000;
+
 /// Everything that a request is carried out with.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -147,12 +150,26 @@ fn serve(launcher: &Launcher, listener: &UnixListener) -> Result<(), SysError> {
     signal::ignore(Signal::SIGPIPE)?;
     crate::security::warm_up();
     loop {
+        await_a_request(listener)?;
         match listener.accept() {
             Ok((connection, _)) => handle(launcher, listener, connection),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(SysError::io("accept", "launcher", &error)),
         }
     }
+}
+
+/// Between two bursts of requests this process is small.
+fn await_a_request(listener: &UnixListener) -> Result<(), SysError> {
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    for timeout in [PollTimeout::from(QUIET), PollTimeout::NONE] {
+        match poll(&mut polled, timeout) {
+            Ok(0) => process::give_memory_back(),
+            Ok(_) | Err(Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(SysError::new("poll", "launcher", errno)),
+        }
+    }
+    Ok(())
 }
 
 fn handle(launcher: &Launcher, listener: &UnixListener, mut connection: UnixStream) {

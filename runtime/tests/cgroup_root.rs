@@ -78,7 +78,7 @@ impl Program {
         let gated = format!("read gate; {script}");
         let mut child = Command::new("sh").args(["-c", &gated]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let pid = child.id().to_string();
-        let fds = cgroup.procs_fds().unwrap().into_iter().map(|(_, fd)| fd).chain(cgroup.leaf_procs_fd().unwrap());
+        let fds = cgroup.tasks_fds().unwrap().into_iter().map(|(_, fd)| fd).chain(cgroup.leaf_procs_fd().unwrap());
         for fd in fds {
             fs::File::from(fd).write_all(pid.as_bytes()).unwrap();
         }
@@ -361,7 +361,7 @@ fn a_joined_process_is_in_every_hierarchy() {
         drop(program.line());
         let lines = fs::read_to_string(format!("/proc/{}/cgroup", program.0.id())).unwrap();
         let inside = lines.lines().filter(|line| line.ends_with(&cgroup.path())).count();
-        let expected = cgroup.procs_fds().unwrap().len() + usize::from(cgroup.leaf_fd().unwrap().is_some());
+        let expected = cgroup.tasks_fds().unwrap().len() + usize::from(cgroup.leaf_fd().unwrap().is_some());
         assert_eq!(inside, expected, "{lines}");
     });
 }

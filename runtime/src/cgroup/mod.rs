@@ -116,12 +116,15 @@ impl Cgroup {
         self.directories().any(|(_, dir)| tree::exists(&dir))
     }
 
-    /// For each v1 hierarchy its label and a descriptor of the `cgroup.procs` of this cgroup, open for writing and close-on-exec. A forked child
+    /// For each v1 hierarchy its label and a descriptor of the `tasks` of this cgroup, open for writing and close-on-exec. A forked child
     /// joins by writing `0` to each, as its first act: so nothing of a container ever runs outside, and since Linux 5.16 the kernel
     /// checks the rights of whoever opened the file, so that the child needs none.
-    pub fn procs_fds(&self) -> Result<Vec<(String, OwnedFd)>, SysError> {
+    ///
+    /// `tasks` and not `cgroup.procs`: for a process of one thread it is the same, but a thread that moves itself needs no lock on all the
+    /// machine's forks, and for that lock the kernel waits for a grace period of RCU, 8 to 20 ms (Linux 5.5, cgroup_procs_write_start()).
+    pub fn tasks_fds(&self) -> Result<Vec<(String, OwnedFd)>, SysError> {
         let v1 = self.directories().filter(|(hierarchy, _)| hierarchy.version == Version::V1);
-        v1.map(|(hierarchy, dir)| Ok((hierarchy.label(), procs_fd(&dir)?))).collect()
+        v1.map(|(hierarchy, dir)| Ok((hierarchy.label(), open_for_joining(&dir, "tasks")?))).collect()
     }
 
     /// A descriptor of the v2 folder, for `CLONE_INTO_CGROUP` (see clone(2)); None on a v1 host.
@@ -132,9 +135,9 @@ impl Cgroup {
         opened.map(|file| Some(file.into())).map_err(|e| SysError::io("open", dir.display(), &e))
     }
 
-    /// The v2 folder's `cgroup.procs` as [`Cgroup::procs_fds`] gives v1's, for a process that was not born in it.
+    /// The v2 folder's `cgroup.procs`, for a process that was not born in it.
     pub fn leaf_procs_fd(&self) -> Result<Option<OwnedFd>, SysError> {
-        self.directory(Version::V2).map(|dir| procs_fd(&dir)).transpose()
+        self.directory(Version::V2).map(|dir| open_for_joining(&dir, "cgroup.procs")).transpose()
     }
 
     /// Pids of all processes in it and in cgroups that were made below it, as the caller's pid namespace numbers them.
@@ -231,8 +234,8 @@ fn remove_folders(hierarchies: &Hierarchies, relative: &Path) {
     }
 }
 
-fn procs_fd(dir: &Path) -> Result<OwnedFd, SysError> {
-    let path = dir.join("cgroup.procs");
+fn open_for_joining(dir: &Path, name: &str) -> Result<OwnedFd, SysError> {
+    let path = dir.join(name);
     // std opens with O_CLOEXEC.
     let opened: Result<File, std::io::Error> = OpenOptions::new().write(true).open(&path);
     opened.map(OwnedFd::from).map_err(|e| SysError::io("open", path.display(), &e))

@@ -45,7 +45,7 @@ pub(super) struct Container {
     pub(super) config: ContainerConfig,
     pub(super) security: SecurityPlan,
     pub(super) cgroup: Cgroup,
-    pub(super) cgroup_procs: Vec<(String, OwnedFd)>,
+    pub(super) cgroup_tasks: Vec<(String, OwnedFd)>,
     pub(super) cgroup_leaf: Option<OwnedFd>,
     pub(super) state: State,
     pub(super) stdout: Option<std::fs::File>,
@@ -75,7 +75,7 @@ impl Container {
         let logs = sandbox.data.logs(&config.name);
         let log = Log::open(&logs, config.attempt, &config.log, sandbox.layout.gid).map_err(setup("log"))?;
         let Created { process, cgroup, security, trace } = create::create(sandbox, &config)?;
-        let AtGate { init, gate, cgroup_procs, cgroup_leaf, stdin, stdout, stderr, terminal } = process;
+        let AtGate { init, gate, cgroup_tasks, cgroup_leaf, stdin, stdout, stderr, terminal } = process;
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| setup("stdio")(SysError::io("dup", "terminal", &error)));
         // A terminal is both ways at once: its output is the container's standard output, and there is no other.
         let (stdin, stdout, stderr) = match &terminal {
@@ -94,7 +94,7 @@ impl Container {
             config,
             security,
             cgroup,
-            cgroup_procs,
+            cgroup_tasks,
             cgroup_leaf,
             state: State::Created { init, gate },
             stdin,
@@ -352,7 +352,7 @@ impl Container {
 
     fn clear(&mut self, deadline: Instant) -> Result<(), SysError> {
         if !self.cleared {
-            self.cgroup_procs.clear();
+            self.cgroup_tasks.clear();
             self.cgroup_leaf = None;
             self.cgroup.remove(deadline)?;
             self.cleared = true;

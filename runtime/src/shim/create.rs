@@ -51,8 +51,8 @@ pub(super) struct Created {
 pub(super) struct AtGate {
     pub(super) init: Child,
     pub(super) gate: OwnedFd,
-    /// For processes that join later: `cgroup.procs` of each v1 hierarchy, and the v2 leaf.
-    pub(super) cgroup_procs: Vec<(String, OwnedFd)>,
+    /// For processes that join later: `tasks` of each v1 hierarchy, and the v2 leaf.
+    pub(super) cgroup_tasks: Vec<(String, OwnedFd)>,
     pub(super) cgroup_leaf: Option<OwnedFd>,
     /// The writing end, where the container wants a standard input.
     pub(super) stdin: Option<OwnedFd>,
@@ -102,7 +102,7 @@ impl Making<'_> {
     fn process(&self, trace: &mut Trace) -> Result<AtGate, RuntimeError> {
         let at = setup("namespaces");
         let plan = rootfs::plan(&self.sandbox.config, self.config, &self.cgroup.mounts());
-        let cgroup_procs = self.cgroup.procs_fds().map_err(setup("cgroup"))?;
+        let cgroup_tasks = self.cgroup.tasks_fds().map_err(setup("cgroup"))?;
         let cgroup_leaf = self.cgroup.leaf_fd().map_err(setup("cgroup"))?;
         let (gate, control) = socket::packet_pair().map_err(&at)?;
         let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| at(SysError::new("pipe2", "", errno)));
@@ -119,7 +119,7 @@ impl Making<'_> {
             container: self.config,
             plan: &plan,
             security: self.security,
-            cgroup_procs: &cgroup_procs,
+            cgroup_tasks: &cgroup_tasks,
             control,
             stdio: [input, out, err],
         };
@@ -127,7 +127,7 @@ impl Making<'_> {
         let init = self.clone(init, &gate, cgroup_leaf.as_ref(), trace).map_err(&at)?;
         crash_point!("shim.create.cloned");
         match self.furnish(&init, &gate, &plan, trace) {
-            Ok(terminal) => Ok(AtGate { init, gate, cgroup_procs, cgroup_leaf, stdin, stdout, stderr, terminal }),
+            Ok(terminal) => Ok(AtGate { init, gate, cgroup_tasks, cgroup_leaf, stdin, stdout, stderr, terminal }),
             Err(error) => {
                 let _ = process::pidfd_send_signal(init.pidfd.as_fd(), nix::libc::SIGKILL);
                 let _ = process::reap(init.pidfd.as_fd());

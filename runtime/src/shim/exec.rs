@@ -225,7 +225,7 @@ impl Entering<'_> {
     fn close_the_shims(&self) -> Result<(), SysError> {
         let mut keep = vec![self.control.as_fd(), self.birth.as_fd(), self.target.pidfd.as_fd()];
         keep.extend(self.stdio.iter().map(AsFd::as_fd));
-        keep.extend(self.container.cgroup_procs.iter().map(|(_, file)| file.as_fd()));
+        keep.extend(self.container.cgroup_tasks.iter().map(|(_, file)| file.as_fd()));
         descriptors::close_all_but(&keep)
     }
 }
@@ -262,7 +262,7 @@ fn first_process(entering: &Entering<'_>) -> ! {
     trace.stage("cgroup");
     let joined = entering
         .close_the_shims()
-        .and_then(|()| super::process::join_cgroups(&entering.container.cgroup_procs, &mut trace))
+        .and_then(|()| super::process::join_cgroups(&entering.container.cgroup_tasks, &mut trace))
         .and_then(|()| {
             trace.stage("namespaces");
             // Before anything of the container can look at this process.

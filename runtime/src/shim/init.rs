@@ -39,8 +39,8 @@ pub(super) struct Init<'a> {
     pub(super) container: &'a ContainerConfig,
     pub(super) plan: &'a [Attachment],
     pub(super) security: &'a SecurityPlan,
-    /// `cgroup.procs` of each v1 hierarchy, opened by the shim.
-    pub(super) cgroup_procs: &'a [(String, OwnedFd)],
+    /// `tasks` of each v1 hierarchy, opened by the shim.
+    pub(super) cgroup_tasks: &'a [(String, OwnedFd)],
     pub(super) control: OwnedFd,
     pub(super) stdio: [OwnedFd; 3],
 }
@@ -104,7 +104,7 @@ impl Init<'_> {
     fn close_the_shims(&self) -> Result<(), SysError> {
         let mut keep = vec![self.control.as_fd()];
         keep.extend(self.stdio.iter().map(AsFd::as_fd));
-        keep.extend(self.cgroup_procs.iter().map(|(_, file)| file.as_fd()));
+        keep.extend(self.cgroup_tasks.iter().map(|(_, file)| file.as_fd()));
         descriptors::close_all_but(&keep)
     }
 
@@ -114,7 +114,7 @@ impl Init<'_> {
 
     fn join_cgroup(&self, trace: &mut Trace) -> Result<(), SysError> {
         trace.stage("cgroup");
-        super::process::join_cgroups(self.cgroup_procs, trace)
+        super::process::join_cgroups(self.cgroup_tasks, trace)
     }
 
     fn await_id_maps(&self) -> Result<(), SysError> {

@@ -32,14 +32,14 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 
 /// Moves this process into each hierarchy. The files were opened by the shim: the kernel checks the opener's rights (Linux 5.16), so this
 /// works from within a user namespace.
-pub(super) fn join_cgroups(procs: &[(String, OwnedFd)], trace: &mut Trace) -> Result<(), SysError> {
-    let names: Vec<_> = procs.iter().map(|(controller, _)| controller.clone()).collect();
+pub(super) fn join_cgroups(tasks: &[(String, OwnedFd)], trace: &mut Trace) -> Result<(), SysError> {
+    let names: Vec<_> = tasks.iter().map(|(controller, _)| controller.clone()).collect();
     if names.is_empty() {
         return Ok(());
     }
-    trace.run("write", names, "echo $$ > /sys/fs/cgroup/<controller>/<container>/cgroup.procs", || {
-        for (controller, file) in procs {
-            nix::unistd::write(file, b"0").map_err(|errno| SysError::new("write", format!("{controller} cgroup.procs"), errno))?;
+    trace.run("write", names, "echo $$ > /sys/fs/cgroup/<controller>/<container>/tasks", || {
+        for (controller, file) in tasks {
+            nix::unistd::write(file, b"0").map_err(|errno| SysError::new("write", format!("{controller} tasks"), errno))?;
         }
         Ok(())
     })

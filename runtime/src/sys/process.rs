@@ -264,36 +264,75 @@ pub fn pid_of(pidfd: &impl AsFd) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// Gives back what a burst of work left resident: free pages of the heap, and the program's own text, which is read again from its file where
-/// it is needed. For a process that has started something and will mostly wait. See malloc_trim(3), madvise(2).
+/// Gives back what a burst of work left resident: free pages of the heap, the stack below this call, and what is read again from its file
+/// where it is needed, which is text and constants. For a process that has started something and will mostly wait. See malloc_trim(3), madvise(2).
 pub fn give_memory_back() {
     // SAFETY: takes a number; returns free memory to the kernel.
     unsafe { libc::malloc_trim(0) };
-    if let Some((start, length)) = text_area() {
-        // SAFETY: the range is the program's executable mapping: private, never written to and of a file, so the kernel reads each page
-        // again at the next access, also those of this function.
+    for &(start, length) in file_areas() {
+        // SAFETY: the range is a mapping of a file that was never written to, so the kernel reads each page again at the next access, also
+        // those of this function.
+        unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+    }
+    if let Some((start, length)) = unused_stack() {
+        // SAFETY: below the stack pointer, out of reach of the red zone and of the frames of the calls made here: nobody will read what
+        // stood there, and the kernel gives pages of zeros when the stack grows down again.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
 }
 
 /// Looks up once, before forks, what children then need not look up each: see [`give_memory_back`] and [`set_title`].
 pub fn remember_layout() {
-    let _ = (text_area(), argument_area());
+    let _ = (file_areas(), stack_top(), argument_area());
 }
 
-/// The executable mapping of this program, the same in every child. See proc_pid_maps(5).
-fn text_area() -> Option<(usize, usize)> {
-    static AREA: std::sync::OnceLock<Option<(usize, usize)>> = std::sync::OnceLock::new();
-    *AREA.get_or_init(|| {
-        let here = text_area as fn() -> Option<(usize, usize)> as usize;
-        let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-        maps.lines().find_map(|line| {
-            let (range, rest) = line.split_once(' ')?;
-            let (start, end) = range.split_once('-')?;
-            let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
-            (rest.starts_with("r-xp") && (start..end).contains(&here)).then_some((start, end - start))
-        })
+/// Text and constants of this program and its libraries, the same in every child: private mappings of files that hold no relocations.
+fn file_areas() -> &'static [(usize, usize)] {
+    static AREAS: std::sync::OnceLock<Vec<(usize, usize)>> = std::sync::OnceLock::new();
+    AREAS.get_or_init(|| {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        maps.lines().filter_map(file_area).collect()
     })
+}
+
+/// `start-end r-xp offset device inode path`, from proc_pid_maps(5). Of what is only read, the first mapping of a file: constants that need no
+/// relocation. A later one may be relocated data, made read-only after it was written to: giving that back would lose it.
+fn file_area(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_whitespace();
+    let (range, mode, offset, inode) = (fields.next()?, fields.next()?, fields.next()?, fields.nth(1)?);
+    let unwritten = mode == "r-xp" || (mode == "r--p" && offset.bytes().all(|digit| digit == b'0'));
+    (unwritten && inode != "0").then(|| range_of(range)).flatten()
+}
+
+fn range_of(text: &str) -> Option<(usize, usize)> {
+    let (start, end) = text.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    end.checked_sub(start).map(|length| (start, length))
+}
+
+/// Where the main thread's stack begins: its upper end.
+fn stack_top() -> Option<usize> {
+    static TOP: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
+    *TOP.get_or_init(|| {
+        let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+        let (start, length) =
+            maps.lines().find(|line| line.ends_with("[stack]")).and_then(|line| range_of(line.split_whitespace().next()?))?;
+        Some(start + length)
+    })
+}
+
+/// Whole pages below this call's frame, less a few for the calls that are still to come. The kernel maps nothing else so close below a
+/// stack (stack_guard_gap in its parameters), and what is not mapped is passed over.
+fn unused_stack() -> Option<(usize, usize)> {
+    const REACH: usize = 512 << 10;
+    const KEEP: usize = 8 << 10;
+    const PAGE: usize = 4 << 10;
+    let local = 0u8;
+    let here = std::hint::black_box(std::ptr::from_ref(&local)) as usize;
+    let lowest = stack_top()?.checked_sub(REACH)?;
+    let end = here.checked_sub(KEEP)? & !(PAGE - 1);
+    // On another thread's stack there is nothing to give back here.
+    (lowest..lowest + REACH).contains(&end).then(|| (lowest, end - lowest))
 }
 
 /// Where the kernel reads /proc/PID/cmdline from in this process's memory, the same in every child: fields 48 and 49 of proc_pid_stat(5).
@@ -317,5 +356,35 @@ pub fn set_title(title: &str) {
     text[..shown].copy_from_slice(&title.as_bytes()[..shown]);
     if let Ok(memory) = std::fs::File::options().write(true).open("/proc/self/mem") {
         let _ = std::os::unix::fs::FileExt::write_all_at(&memory, &text, start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_never_written_to_is_given_back() {
+        let area = |line| file_area(line);
+        assert_eq!(area("1000-3000 r-xp 0014a000 00:01 12540   /memfd:berth-runtime (deleted)"), Some((0x1000, 0x2000)));
+        assert_eq!(area("1000-2000 r--p 00000000 fe:00 77   /usr/lib/libc.so.6"), Some((0x1000, 0x1000)));
+        for kept in [
+            "1000-2000 r--p 0049a000 00:01 12540   /memfd:berth-runtime (deleted)",
+            "1000-2000 rw-p 00000000 fe:00 77   /usr/lib/libc.so.6",
+            "1000-2000 r-xp 00000000 00:00 0   [vdso]",
+            "1000-2000 r--p 00000000 00:00 0",
+            "garbage",
+        ] {
+            assert_eq!(area(kept), None, "{kept}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_back_is_there_again() {
+        let text = String::from("on the heap");
+        let numbers = [1u64, 2, 3];
+        remember_layout();
+        give_memory_back();
+        assert_eq!((text.as_str(), numbers.iter().sum::<u64>()), ("on the heap", 6));
     }
 }

@@ -88,7 +88,29 @@ impl Reconciler {
             Phase::Running if is_wanted_running(&record) => return Ok(record),
             _ => {}
         }
-        self.wish(uid, Desired::Running { paused: false, restart: None }, "running", ANSWER_WITHIN).await
+        self.start_while_written(&record).await
+    }
+
+    /// The wish goes to the disk while it is carried out: the program runs, and the caller knows it, when both are done.
+    async fn start_while_written(&self, before: &ContainerRecord) -> Result<Arc<ContainerRecord>, ActionError> {
+        let uid = &before.uid;
+        let mut staged = self.shared.store.set_desired_at_once(uid, Desired::Running { paused: false, restart: None })?;
+        let wished = Arc::clone(staged.value());
+        let written = async {
+            let outcome = staged.settled().await;
+            crate::crash_point!("reconcile.wished");
+            outcome.map_err(ActionError::Store)
+        };
+        let (written, carried_out) =
+            tokio::join!(written, self.wait_until(uid, Until::Served(wished.wish.serial), "running", ANSWER_WITHIN));
+        if let Err(error) = written {
+            self.shared.store.unwish(uid, &before.wish)?;
+            self.wake(uid);
+            return Err(error);
+        }
+        carried_out?;
+        // With autoRemove it may be gone already: then the last that was known of it.
+        Ok(self.shared.store.container_by_uid(uid).unwrap_or(wished))
     }
 
     /// Stops the container, and answers when its program has ended. What does not run is no error.

@@ -332,8 +332,40 @@ impl Store {
     /// # Errors
     /// `NotFound`, `Stale` as for [`Self::update_container`], `BeingDeleted` for any wish but another deletion, and those of a commit.
     pub async fn set_desired(&self, uid: &PodId, if_match: Option<&str>, desired: Desired) -> Result<Arc<ContainerRecord>, StoreError> {
-        let now = self.now();
+        self.stage_desired(uid, if_match, desired, false)?.durable().await
+    }
+
+    /// As [`Self::set_desired`], but readers see it at once, so that it is carried out while it is being written. For a wish that may be carried
+    /// out without ever having been durable: after a crash it is undone, and its caller never had an answer. When `durable()` fails, the
+    /// caller takes it back with [`Self::unwish`].
+    pub fn set_desired_at_once(&self, uid: &PodId, desired: Desired) -> Result<Pending<Arc<ContainerRecord>>, StoreError> {
+        self.stage_desired(uid, None, desired, true)
+    }
+
+    /// Readers see the older wish again, as a new one: the disk never had another.
+    pub fn unwish(&self, uid: &PodId, before: &Wish) -> Result<(), StoreError> {
         let staged = self.inner.writer.write(|stage| {
+            let record = current(stage, uid)?;
+            let wish = Wish { serial: record.wish.serial + 1, desired: before.desired.clone() };
+            let version = stage.next_revision();
+            stage.only_in_memory(Change::ContainerWish { uid: uid.clone(), wish, deletion: record.meta.deletion_timestamp, version });
+            stage.show_at_once();
+            Ok(())
+        })?;
+        // Nothing of it goes to the disk.
+        drop(staged);
+        Ok(())
+    }
+
+    fn stage_desired(
+        &self,
+        uid: &PodId,
+        if_match: Option<&str>,
+        desired: Desired,
+        at_once: bool,
+    ) -> Result<Pending<Arc<ContainerRecord>>, StoreError> {
+        let now = self.now();
+        self.inner.writer.write(|stage| {
             let record = current(stage, uid)?;
             check_version(&record, if_match)?;
             let deleting = matches!(desired, Desired::Deleted { .. });
@@ -348,10 +380,12 @@ impl Store {
                 [json(&wish)?.into(), deletion.map(|t| t.to_string()).into(), version.into(), uid.as_str().into()],
             );
             stage.put(Change::ContainerWish { uid: uid.clone(), wish, deletion, version }, piece);
+            if at_once {
+                stage.show_at_once();
+            }
             // Not what readers see once it is durable: by then a wish to delete may have been carried out.
             current(stage, uid)
-        })?;
-        staged.durable().await
+        })
     }
 
     /// Writes down what was observed, with its events in the same transaction. Readers see it at once; await `durable()` before

@@ -72,6 +72,8 @@ impl Tables {
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::ContainerAdded(record) => self.add_container(record),
+            // As with a status below: shown once before it is durable, and never over a newer one.
+            Change::ContainerWish { uid, wish, .. } if self.containers.get(uid).is_some_and(|r| r.wish.serial > wish.serial) => {}
             Change::ContainerWish { uid, wish, deletion, version } => self.edit_container(uid, *version, |record| {
                 record.wish = wish.clone();
                 record.meta.deletion_timestamp = *deletion;

@@ -165,6 +165,26 @@ async fn a_stale_version_is_refused_and_edits_see_the_newest() {
 }
 
 #[tokio::test]
+async fn a_wish_at_once_is_seen_now_never_over_a_newer_one_and_can_be_taken_back() {
+    let mut f = Fixture::new().await;
+    let made = f.create("web").await;
+    let run = || Desired::Running { paused: false, restart: None };
+    let first = f.store.set_desired_at_once(&made.uid, run()).unwrap();
+    assert_eq!(f.store.container("web").unwrap().wish, Wish { serial: made.wish.serial + 1, desired: run() });
+    let stop = Desired::Stopped { stop: Stop::default() };
+    let second = f.store.set_desired_at_once(&made.uid, stop.clone()).unwrap();
+    first.durable().await.unwrap();
+    assert_eq!(f.store.container("web").unwrap().wish.desired, stop, "the older one came over it when it was durable");
+    let second = second.durable().await.unwrap();
+
+    f.store.unwish(&made.uid, &made.wish).unwrap();
+    let back = f.store.container("web").unwrap();
+    assert_eq!(back.wish, Wish { serial: second.wish.serial + 1, desired: Desired::Created });
+    f.reopen().await;
+    assert_eq!(f.store.container("web").unwrap().wish, second.wish, "what was taken back never reached the disk");
+}
+
+#[tokio::test]
 async fn a_status_is_shown_before_it_is_durable_and_a_wish_after() {
     let f = Fixture::new().await;
     let made = f.create("web").await;

@@ -113,6 +113,12 @@ impl Stage<'_> {
         self.pieces.push(piece);
     }
 
+    /// A change that is to be forgotten at the end of this process.
+    pub(super) fn only_in_memory(&mut self, change: Change) {
+        self.tables.apply(&change);
+        self.changes.push(change);
+    }
+
     /// SQL that has no copy in memory.
     pub(super) fn sql(&mut self, piece: Piece) {
         self.pieces.push(piece);

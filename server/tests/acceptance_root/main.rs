@@ -16,6 +16,7 @@ mod common;
 mod access;
 mod crashes;
 mod dashboard;
+mod documents;
 mod events;
 mod exec;
 mod hardening;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         access::tests(),
         crashes::tests(),
         dashboard::tests(),
+        documents::tests(),
         events::tests(),
         exec::tests(),
         hardening::tests(),

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use runtime::error::RuntimeError;
 use runtime::protocol::{ShimAnswer, ShimRequest};
 use runtime::trace::Operation;
 
@@ -9,7 +10,7 @@ use super::schema::{Items, OperationDoc};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ApiPath;
 use crate::http::state::{App, AppState};
-use crate::model::Phase;
+use crate::node::{NodeError, convert};
 use crate::store::ContainerRecord;
 
 /// Every kernel operation that made a container, in order, each with a shell line that does the same.
@@ -23,13 +24,14 @@ pub async fn explain_container(State(state): State<AppState>, ApiPath(name): Api
     Ok(Json(Items { items }))
 }
 
-/// From the shim while it lives, else from what it wrote down.
+/// From the shim while it lives, which may be a moment longer than its program, else from what it wrote down.
 pub async fn view(state: &App, record: &ContainerRecord) -> ApiResult<Vec<Operation>> {
-    if matches!(record.status.phase, Phase::Running | Phase::Paused) {
-        return match super::ask(state, record, |container| ShimRequest::Explain { container }).await? {
-            ShimAnswer::Explain { operations } => Ok(operations),
-            other => Err(super::unexpected(&other)),
-        };
+    let container = convert::name(record).map_err(ApiError::internal)?;
+    match state.node.shim(&record.uid, ShimRequest::Explain { container }).await {
+        Ok(ShimAnswer::Explain { operations }) => return Ok(operations),
+        Ok(other) => return Err(super::unexpected(&other)),
+        Err(NodeError::NoShim { .. } | NodeError::ShimGone { .. } | NodeError::Refused(RuntimeError::NotFound { .. })) => {}
+        Err(error) => return Err(error.into()),
     }
     let folder = state.config.data_dir.join("pods").join(record.uid.as_str());
     match tokio::fs::read(folder.join(format!("explain-{}.json", record.meta.name))).await {
