@@ -273,8 +273,8 @@ fn a_fork_bomb_stops_at_its_limit_and_the_api_answers_meanwhile(scope: &Scope<'_
         let current = container.look("/stats")["pids"]["current"].as_u64().unwrap();
         assert!(current <= LIMIT, "{current} processes under a limit of {LIMIT}");
     }
-    assert!(slowest < Duration::from_millis(250), "a list took {slowest:?} beside the bomb");
+    assert!(slowest < host::ample(Duration::from_millis(250)), "a list took {slowest:?} beside the bomb");
     let began = Instant::now();
     container.delete();
-    assert!(began.elapsed() < Duration::from_secs(2), "deleting it took {:?}", began.elapsed());
+    assert!(began.elapsed() < host::ample(Duration::from_secs(2)), "deleting it took {:?}", began.elapsed());
 }
