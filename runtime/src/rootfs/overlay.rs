@@ -39,7 +39,8 @@ impl Overlay<'_> {
         match self.by_descriptor() {
             // EOPNOTSUPP: overlayfs does not know the new mount API at all (before 6.5); EINVAL: no descriptors, or no detached mounts.
             Err(first) if matches!(first.source, Errno::EOPNOTSUPP | Errno::EINVAL) => {
-                let second = self.attached().map_err(|error| SysError::new(error.call, format!("{} (after {first})", error.subject), error.source));
+                let second =
+                    self.attached().map_err(|error| SysError::new(error.call, format!("{} (after {first})", error.subject), error.source));
                 second.map(|mount| (mount, true))
             }
             other => other.map(|mount| (mount, false)),
