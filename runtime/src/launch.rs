@@ -66,6 +66,11 @@ pub fn run(layout: Layout, lifeline: Option<OwnedFd>) -> Result<(), SysError> {
 
 fn sys_error(error: CgroupError) -> SysError {
     match error {
+        CgroupError::Sys(error) if error.source == Errno::EBUSY && error.subject.ends_with("cgroup.subtree_control") => {
+            let why = "processes are in this cgroup itself, and cgroup v2 hands no controller down beside them: \
+                       move them, and with them what starts berth, into a child of it first";
+            SysError::new(error.call, format!("{}: {why}", error.subject), error.source)
+        }
         CgroupError::Sys(error) => error,
         other => SysError::new("mkdir", other, Errno::EIO),
     }

@@ -7,6 +7,7 @@
 
 mod copy_up;
 mod host;
+pub mod overlay;
 
 use crate::config::{ContainerConfig, MountSource, NamespaceMode, PodConfig, Propagation};
 use crate::id::VolumeId;

@@ -144,11 +144,12 @@ fn limits() -> Resources {
     }
 }
 
-/// A whole disk of this machine, if there is one.
+/// A whole disk of this machine, if there is one and it has a node here: a container need not have it.
 fn a_disk() -> Option<String> {
     let names = fs::read_dir("/sys/block").ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     names
         .map(|name| format!("/dev/{name}"))
+        .filter(|path| Path::new(path).exists())
         .find(|path| path.starts_with("/dev/vd") || path.starts_with("/dev/sd") || path.starts_with("/dev/nvme"))
 }
 

@@ -9,6 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
+use super::overlay::Overlay;
 use super::{Attachment, Handed, What};
 use crate::config::{ContainerConfig, IdMap, Propagation};
 use crate::error::SysError;
@@ -47,7 +48,7 @@ pub fn make(host: &HostSide<'_>, plan: &[Attachment], trace: &mut Trace) -> Resu
     Ok(mounts)
 }
 
-fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
+pub(super) fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options()
         .read(true)
@@ -93,17 +94,12 @@ impl HostSide<'_> {
             upper.display(),
             work.display()
         );
-        trace.run("fsmount", ["overlay".to_owned(), format!("{} layers", layers.len())], shell, || {
-            let overlay = FsContext::open("overlay")?;
-            // lowerdir+ takes the uppermost first.
-            for layer in layers.iter().rev() {
-                set_layer(&overlay, "lowerdir+", layer.as_fd())?;
-            }
-            set_layer(&overlay, "upperdir", open_path(&upper)?.as_fd())?;
-            set_layer(&overlay, "workdir", open_path(&work)?.as_fd())?;
-            overlay.set("source", "overlay")?;
-            overlay.mount(attr::NODEV)
-        })
+        let overlay = Overlay { layers: &layers, upper: &upper, work: &work };
+        let made = trace.run("fsmount", ["overlay".to_owned(), format!("{} layers", layers.len())], shell, || overlay.mount());
+        if let (Ok((_, true)), Some(last)) = (&made, trace.last_mut()) {
+            "mount".clone_into(&mut last.call);
+        }
+        made.map(|(mount, _)| mount)
     }
 
     fn handed(&self, handed: &Handed, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<OwnedFd, SysError> {
@@ -261,15 +257,6 @@ impl HostSide<'_> {
             own(".")?;
             Ok(mount)
         })
-    }
-}
-
-/// A layer by descriptor (Linux 6.13), or by the name of the descriptor where the kernel wants text.
-fn set_layer(overlay: &FsContext, key: &str, dir: BorrowedFd<'_>) -> Result<(), SysError> {
-    use std::os::fd::AsRawFd;
-    match overlay.set_fd(key, dir) {
-        Err(error) if error.source == Errno::EINVAL => overlay.set(key, &format!("/proc/self/fd/{}", dir.as_raw_fd())),
-        other => other,
     }
 }
 

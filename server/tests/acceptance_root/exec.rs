@@ -95,7 +95,9 @@ fn its_output_is_kept_apart_and_its_code_told(scope: &Scope<'_>) {
 
 fn it_can_be_ended_by_a_timeout_with_all_it_started(scope: &Scope<'_>) {
     let container = scope.idle();
-    let before = container.look("/stats")["pids"]["current"].clone();
+    // The shell and its sleep: the first look may come before that has been forked.
+    let before = 2;
+    host::until("all of it runs", || Some(()).filter(|()| container.look("/stats")["pids"]["current"] == before));
     let answer =
         container.post("/exec", &json!({"command": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeoutSeconds": 1})).expect(200).json();
     assert_eq!(answer["timedOut"], true, "{answer:#}");

@@ -73,7 +73,7 @@ fn inside_sees_only_its_own_processes(scope: &Scope<'_>) {
 
 fn the_root_file_system_is_its_own_and_nothing_shows_in_the_hosts_mount_table(scope: &Scope<'_>) {
     let host_mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let one = scope.idle_with(json!({"mounts": [{"type": "tmpfs", "target": "/scratch"}]}));
+    let one = scope.idle_with(json!({"mounts": [{"type": "tmpfs", "target": "/only-inside"}]}));
     let other = scope.idle();
     one.exec_output(&["sh", "-c", "echo mine > /etc/mine; echo changed > /etc/passwd"]);
     assert_eq!(one.exec_output(&["cat", "/etc/mine"]), "mine\n");
@@ -82,7 +82,7 @@ fn the_root_file_system_is_its_own_and_nothing_shows_in_the_hosts_mount_table(sc
     for (text, what) in [
         (one.uid.clone(), "the container"),
         (scope.berth.home().display().to_string(), "the instance"),
-        ("/scratch".to_owned(), "its tmpfs"),
+        ("/only-inside".to_owned(), "its tmpfs"),
     ] {
         let seen: Vec<String> = host_mounts().lines().filter(|line| line.contains(&text)).map(str::to_owned).collect();
         assert!(seen.is_empty(), "{what} shows in the host's mount table: {seen:#?}");

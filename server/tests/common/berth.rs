@@ -105,7 +105,7 @@ impl Berth {
         let process = self.process();
         host::kill(&process, Signal::TERM);
         let mut running = self.lock().take().expect("it runs");
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + host::ample(Duration::from_secs(15));
         while Instant::now() < deadline {
             if let Some(status) = running.child.try_wait().unwrap() {
                 return status;
@@ -151,7 +151,7 @@ impl Berth {
                 let _ = lines.send(line);
             }
         });
-        let deadline = began + Duration::from_secs(20);
+        let deadline = began + host::ample(Duration::from_secs(20));
         let ready = loop {
             match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with("berth ready") => break line,
@@ -266,7 +266,7 @@ pub(crate) fn program() -> PathBuf {
 
 /// Looks until nothing is there any more, for at most two seconds; answers the last look.
 pub(crate) fn settle(look: impl Fn() -> Entries) -> Entries {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + host::ample(Duration::from_secs(2));
     loop {
         let seen = look();
         if seen.is_empty() || Instant::now() > deadline {

@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether this kernel is of that version or a later one.
+pub(crate) fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut parts = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
 }
 
 /// All kinds of namespace that a container may have of its own, as files of /proc/<pid>/ns.
@@ -83,15 +91,26 @@ pub(crate) fn kill(process: &Process, signal: Signal) {
     }
 }
 
+/// A time that is ample on a machine as people have it: as many times longer as `BERTH_TEST_SLOWNESS` says that this one is slower, which is
+/// an emulated one. For how long to wait and how quick to be; never for what is measured against another time of the same machine.
+pub(crate) fn ample(time: Duration) -> Duration {
+    static SLOWNESS: OnceLock<u32> = OnceLock::new();
+    time * *SLOWNESS.get_or_init(|| {
+        let told = std::env::var("BERTH_TEST_SLOWNESS").ok();
+        told.map_or(1, |text| text.parse().expect("BERTH_TEST_SLOWNESS is a whole number"))
+    })
+}
+
 /// Looks until the answer is there. For what the kernel does not announce; everything else is waited for through the API.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let patience = ample(Duration::from_secs(15));
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited 15 s in vain: {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

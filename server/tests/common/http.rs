@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::host::ample;
+
 /// Longer than any answer should take, shorter than a developer's patience.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,7 +60,7 @@ impl Client {
             path: path.to_owned(),
             headers: self.headers.clone(),
             body: None,
-            patience: PATIENCE,
+            patience: ample(PATIENCE),
         }
     }
 }
@@ -94,7 +96,7 @@ impl Request {
     }
 
     pub(crate) fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = ample(patience);
         self
     }
 
@@ -263,7 +265,7 @@ impl Stream {
 
     /// Reads lines until one satisfies the test, and returns it.
     pub(crate) fn line_where(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ample(PATIENCE);
         let mut seen = Vec::new();
         while Instant::now() < deadline {
             match self.line() {

@@ -78,10 +78,13 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-/// What `./scripts/up` imports as `busybox:latest`, from the same script.
+/// What `./scripts/up` imports as `busybox:latest`, from the same script; where that cannot run, `BERTH_TEST_BUSYBOX_IMAGE` is what it wrote.
 pub(crate) fn busybox() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
+        if let Some(made) = std::env::var_os("BERTH_TEST_BUSYBOX_IMAGE") {
+            return fs::read(&made).unwrap_or_else(|error| panic!("{}: {error}", made.display()));
+        }
         let output = Command::new(repository().join("scripts/make-busybox-image")).output().expect("scripts/make-busybox-image runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
@@ -101,9 +104,13 @@ pub(crate) fn busybox_with(change: impl FnOnce(Tar) -> Tar) -> Vec<u8> {
 }
 
 /// `probe/probe.c`, compiled without shared libraries, so that it runs in any image: one system call at a time, told by name.
+/// `BERTH_TEST_PROBE` is one that was compiled elsewhere.
 pub(crate) fn probe() -> &'static Path {
-    static PROBE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    static PROBE: OnceLock<(Option<tempfile::TempDir>, PathBuf)> = OnceLock::new();
     let (_, program) = PROBE.get_or_init(|| {
+        if let Some(made) = std::env::var_os("BERTH_TEST_PROBE") {
+            return (None, PathBuf::from(made));
+        }
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("probe");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe/probe.c");
@@ -114,7 +121,7 @@ pub(crate) fn probe() -> &'static Path {
             .output()
             .expect("gcc runs: ./scripts/setup installs it");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        (folder, program)
+        (Some(folder), program)
     });
     program
 }
