@@ -37,8 +37,15 @@ pub struct ImageStatus {
     pub layers: Vec<ImageLayer>,
     /// Bytes on disk, unpacked; layers shared with other images are counted here too.
     pub size: u64,
-    /// `imported`, or where it was pulled from.
+    /// `sha256:` and the digest of the manifest that it came with, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// `imported`, `loaded`, or where it was pulled from.
     pub origin: String,
+    /// When its author made it, where the configuration says so; `metadata.creationTimestamp` is when it came here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created: Option<Timestamp>,
     pub architecture: String,
     pub os: String,
     pub config: ImageConfig,
@@ -60,7 +67,7 @@ pub struct ImageLayer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ImageConfig {
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "String::is_empty")]
     pub user: String,
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -68,11 +75,11 @@ pub struct ImageConfig {
     pub entrypoint: Vec<String>,
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
     /// `80/tcp`; for people: nothing is published by it.
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
@@ -129,11 +136,11 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>
 pub struct OciImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub config: ImageConfig,
     pub rootfs: OciRootfs,
 }

@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod archives;
 mod crashes;
 mod dashboard;
 mod events;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     }
     let groups = [
         access::tests(),
+        archives::tests(),
         crashes::tests(),
         dashboard::tests(),
         events::tests(),

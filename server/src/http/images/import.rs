@@ -1,32 +1,21 @@
 //! `POST /api/v1/images/import`.
 
-use std::io;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio_util::io::StreamReader;
 use utoipa::IntoParams;
 
+use super::upload;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ApiQuery;
-use crate::http::extract::json::require_media_type;
 use crate::http::list;
 use crate::http::state::AppState;
 use crate::image::ImportRequest;
 use crate::model::Image;
 use crate::model::image::{Healthcheck, ImageConfig, Present};
 use crate::model::name::Reference;
-
-/// How an upload may begin and go on: with a pause of at most so long.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
-
-const TARS: &[&str] =
-    &["application/x-tar", "application/tar", "application/gzip", "application/x-gzip", "application/zstd", "application/octet-stream"];
 
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", default)]
@@ -73,30 +62,16 @@ pub async fn import_image(
     ApiQuery(params): ApiQuery<ImportParams>,
     body: Body,
 ) -> ApiResult<Response> {
-    require_media_type(&headers, TARS)?;
     let request = request(params)?;
     let name = request.reference.as_ref().map(Reference::familiar);
-    let chunks = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
-    let chunks = tokio_stream::StreamExt::timeout(chunks, STALLED_AFTER).map(|chunk| match chunk {
-        Ok(chunk) => chunk,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the upload stalled")),
-    });
-    let (image, _) = state.images.import(request, Box::new(StreamReader::new(Box::pin(chunks)))).await?;
-    let place = name.unwrap_or_else(|| image.id.clone());
-    let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
-    // `:` needs no escape in a path, and people read it.
-    let location = format!("/api/v1/images/{}", place.replace("%3A", ":"));
+    let body = upload::read(&headers, body, request.limits)?;
+    let (image, _) = state.images.import(request, body).await?;
+    let location = upload::location(name.as_deref().unwrap_or(&image.id));
     Ok(list::created(location, &list::json(&state.store.image_model(&image))?, &image.version.to_string()))
 }
 
 fn request(params: ImportParams) -> ApiResult<ImportRequest> {
-    let reference = match params.reference.as_deref() {
-        None => None,
-        Some(text) => Some(text.parse::<Reference>().map_err(|error| ApiError::field("/query/reference", error.to_string()))?),
-    };
-    if reference.as_ref().is_some_and(|reference| reference.digest.is_some()) {
-        return Err(ApiError::field("/query/reference", "must not have a digest: that is what the import finds out"));
-    }
+    let reference = upload::reference(params.reference.as_deref())?;
     let config = ImageConfig {
         cmd: words("/query/command", params.command)?,
         entrypoint: words("/query/entrypoint", params.entrypoint)?,
