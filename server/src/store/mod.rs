@@ -51,7 +51,7 @@ pub use list::{BadToken, ListQuery, Page};
 pub use publish::{ContainerWatch, Watched};
 pub use session::SessionRow;
 pub use token::{TokenRecord, hash_secret, hex};
-pub use volume::VolumeRecord;
+pub use volume::{VolumeChange, VolumeRecord};
 pub use writer::Pending;
 
 /// A handle; clones share one store.

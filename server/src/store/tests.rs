@@ -302,10 +302,10 @@ async fn a_container_makes_the_volumes_that_it_names() {
     let made = f.store.create_container(with_volume).await.unwrap();
     let volume = f.store.volume("data").unwrap();
     assert_eq!(f.store.volume_model(&volume).status.used_by, ["db"]);
-    assert!(matches!(f.store.remove_volume("data").await, Err(StoreError::InUse { .. })));
+    assert!(matches!(f.store.remove_volume("data", None).await, Err(StoreError::InUse { .. })));
     assert!(matches!(f.store.create_volume("data", Default::default(), Default::default()).await, Err(StoreError::NameTaken { .. })));
     f.store.remove_container(&made.uid, Vec::new()).unwrap().durable().await.unwrap();
-    f.store.remove_volume("data").await.unwrap();
+    f.store.remove_volume("data", None).await.unwrap();
     assert!(f.store.volume("data").is_err());
 }
 

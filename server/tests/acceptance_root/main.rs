@@ -28,6 +28,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod refusals;
+mod storage;
 mod takeover;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         mounts::tests(),
         namespaces::tests(),
         refusals::tests(),
+        storage::tests(),
         takeover::tests(),
     ];
     let trials = groups.into_iter().flatten().map(|test| {
