@@ -63,21 +63,21 @@ fn layers(scope: &Scope<'_>) -> Vec<String> {
 
 fn every_packing_is_the_same_image(scope: &Scope<'_>) {
     let image = Image::new("packed:1", vec![note("packed\n")]);
-    let docker = archive::docker(&[image.clone()]);
+    let docker = archive::docker(std::slice::from_ref(&image));
     let made = load(scope, "", docker.clone()).expect(201);
     assert_eq!(made.header("location"), Some("/api/v1/images/packed:1"));
     let made = made.json();
     let id = made["items"][0]["status"]["id"].as_str().unwrap().to_owned();
     assert_eq!(id, digest(&image.document()), "the id is the digest of the configuration");
     assert_eq!(made["items"][0]["status"]["origin"], "loaded");
-    let plain = |kind: &'static str| archive::oci(&[image.clone()], kind, <[u8]>::to_vec);
+    let plain = |kind: &'static str| archive::oci(std::slice::from_ref(&image), kind, <[u8]>::to_vec);
     for (what, archive) in [
         ("docker, gzip", image::gzip(&docker)),
         ("docker, zstd", image::zstd(&docker)),
         ("oci, plain layers", plain("")),
-        ("oci, gzip layers", archive::oci(&[image.clone()], "+gzip", image::gzip)),
-        ("oci, zstd layers", archive::oci(&[image.clone()], "+zstd", image::zstd)),
-        ("oci, all gzip", image::gzip(&archive::oci(&[image.clone()], "+gzip", image::gzip))),
+        ("oci, gzip layers", archive::oci(std::slice::from_ref(&image), "+gzip", image::gzip)),
+        ("oci, zstd layers", archive::oci(std::slice::from_ref(&image), "+zstd", image::zstd)),
+        ("oci, all gzip", image::gzip(&archive::oci(std::slice::from_ref(&image), "+gzip", image::gzip))),
     ] {
         let again = load(scope, "", archive);
         assert_eq!(again.status, 200, "{what}: {}", again.text());
@@ -249,8 +249,8 @@ fn refused(scope: &Scope<'_>, what: &str, archive: Vec<u8>, says: &str) {
 
 fn damaged_archives_leave_nothing(scope: &Scope<'_>) {
     let image = Image::new("broken:1", vec![note("broken\n"), Tar::new().file("./two", 0o644, b"2").finish()]);
-    let docker = archive::docker(&[image.clone()]);
-    let layout = archive::oci(&[image.clone()], "+gzip", image::gzip);
+    let docker = archive::docker(std::slice::from_ref(&image));
+    let layout = archive::oci(std::slice::from_ref(&image), "+gzip", image::gzip);
     refused(scope, "nothing", Vec::new(), "empty");
     refused(scope, "text", b"no archive, but text\n".repeat(100), "");
     refused(scope, "a root file system", image::busybox().to_vec(), "index.json");
