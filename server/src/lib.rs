@@ -22,3 +22,4 @@ pub mod node;
 pub mod reconcile;
 pub mod serve;
 pub mod store;
+pub mod usage;

@@ -22,6 +22,7 @@ use crate::model::validate::HostLimits;
 use crate::node::{Node, NodeError};
 use crate::reconcile::Reconciler;
 use crate::store::Store;
+use crate::usage::Usage;
 
 /// Cheap to clone; one a server.
 pub type AppState = Arc<App>;
@@ -35,6 +36,7 @@ pub struct App {
     pub node: Arc<dyn Node>,
     pub reconciler: Reconciler,
     pub images: ImageService,
+    pub usage: Usage,
     facts: OnceCell<Arc<HostFacts>>,
     pub registry: Registry,
     pub site: Site,
@@ -71,6 +73,7 @@ impl App {
             shutdown: CancellationToken::new(),
             reconciler: Reconciler::new(store.clone(), Arc::clone(&node)),
             images: ImageService::new(store.clone(), Arc::clone(&node)),
+            usage: Usage::new(Arc::clone(&node), Arc::clone(store.clock())),
             facts: OnceCell::new(),
             store,
             node,

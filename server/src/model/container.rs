@@ -130,7 +130,7 @@ pub enum Protocol {
 pub struct Mount {
     #[serde(rename = "type")]
     pub kind: MountType,
-    /// `bind`: an absolute path on the host. `volume`: the volume's name. Not for `tmpfs`.
+    /// `bind`: an absolute path on the host. `volume`: the volume's name; without one the container gets a volume of its own. Not for `tmpfs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Absolute path in the container.
@@ -363,6 +363,9 @@ pub struct ContainerStatus {
     /// `none`, `starting`, `healthy`, `unhealthy`.
     pub health: String,
     pub networks: BTreeMap<String, NetworkStatus>,
+    /// Volumes that were made for this container alone: where each is mounted, and its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
     /// First host uid of the container's range of 65,536.

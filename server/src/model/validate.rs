@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::container::{ContainerSpec, RestartPolicyName};
 use super::name::{DNS_LABEL_RULE, is_dns_label};
 
-pub(crate) use mounts::parse_mode;
+pub(crate) use mounts::{image_volumes, parse_mode};
 pub use namespaces::{NamespaceWish, joined_container};
 pub use process::check_user;
 pub(crate) use security::capability;

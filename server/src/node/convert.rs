@@ -12,7 +12,8 @@ use runtime::status::HostFacts;
 use crate::model::container as up;
 use crate::model::image::ImageConfig;
 use crate::model::signal;
-use crate::model::validate::{Fault, Faults, NamespaceWish, capability, check_user, parse_mode};
+use crate::model::validate::{Fault, Faults, NamespaceWish, capability, check_user, image_volumes, parse_mode};
+use crate::model::volume::plain_path;
 use crate::model::{ContainerSpec, ObjectMeta};
 use crate::store::{ContainerRecord, ImageRecord};
 
@@ -51,7 +52,7 @@ pub struct Start<'a> {
     pub record: &'a ContainerRecord,
     pub image: &'a ImageRecord,
     pub joined: Option<&'a Joined>,
-    /// By name.
+    /// By name; those of this container alone by where they are mounted.
     pub volumes: &'a BTreeMap<String, VolumeId>,
     pub counts_swap: bool,
     pub attempt: u32,
@@ -83,7 +84,7 @@ pub fn container(start: Start<'_>) -> Result<down::ContainerConfig, ConvertError
         name: name(record)?,
         attempt: start.attempt,
         rootfs: down::Rootfs { layers: layers(image)?, read_only: spec.security.read_only_rootfs },
-        mounts: spec.mounts.iter().map(|mount| self::mount(mount, start.volumes)).collect::<Result<_, _>>()?,
+        mounts: mounts(start)?,
         shm_size: spec.shm_size.map(|bytes| bytes.0),
         process: process(record, &image.oci.config)?,
         resources: resources(&spec.resources, start.counts_swap),
@@ -158,6 +159,9 @@ pub fn check(spec: &ContainerSpec, image: &ImageConfig) -> Vec<Fault> {
     if let Err(error) = user(spec, image) {
         faults.add("/spec/user", error.to_string());
     }
+    if let Some(message) = image_volumes(spec, image) {
+        faults.add("/spec/image", message);
+    }
     if spec.security.seccomp.kind == up::SeccompType::Custom {
         let options = runtime::security::seccomp::Options::host(spec.namespaces.pid == "private");
         if let Err(error) = runtime::security::seccomp::for_container(&security(&spec.security), &options) {
@@ -204,12 +208,30 @@ fn layers(image: &ImageRecord) -> Result<Vec<LayerId>, ConvertError> {
     image.layers.iter().map(|layer| digits(&layer.diff_id)).collect()
 }
 
+/// The spec's, and the volumes that the image asks for.
+fn mounts(start: Start<'_>) -> Result<Vec<down::Mount>, ConvertError> {
+    let spec = &start.record.spec;
+    let own = spec.mounts.iter().map(|mount| self::mount(mount, start.volumes));
+    let taken: Vec<String> = spec.mounts.iter().map(|mount| plain_path(&mount.target)).collect();
+    let anonymous = start.volumes.iter().filter(|(target, _)| target.starts_with('/') && !taken.contains(target));
+    let anonymous = anonymous.map(|(target, id)| {
+        Ok(down::Mount {
+            source: down::MountSource::Volume { id: id.clone(), copy_up: true },
+            target: target.clone(),
+            read_only: false,
+            propagation: down::Propagation::Private,
+        })
+    });
+    own.chain(anonymous).collect()
+}
+
 fn mount(mount: &up::Mount, volumes: &BTreeMap<String, VolumeId>) -> Result<down::Mount, ConvertError> {
     let given = mount.source.clone().unwrap_or_default();
     let source = match mount.kind {
         up::MountType::Bind => down::MountSource::Bind { path: given },
         up::MountType::Volume => {
-            let id = volumes.get(&given).cloned().ok_or(ConvertError::NoVolume(given))?;
+            let key = mount.source.clone().unwrap_or_else(|| plain_path(&mount.target));
+            let id = volumes.get(&key).cloned().ok_or(ConvertError::NoVolume(key))?;
             down::MountSource::Volume { id, copy_up: true }
         }
         up::MountType::Tmpfs => {
@@ -249,16 +271,7 @@ fn user(spec: &ContainerSpec, image: &ImageConfig) -> Result<String, ConvertErro
 
 /// The image's working folder, with `.` and `..` worked out: image builders write them, and the runtime takes only what leads where it says.
 fn image_folder(folder: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part if part.contains('\0') => return "/".to_owned(),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    if folder.contains('\0') { "/".to_owned() } else { plain_path(folder) }
 }
 
 /// The image's, overridden and followed by the spec's; then what is always there unless somebody set it. HOME comes from the runtime, which

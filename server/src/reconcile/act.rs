@@ -176,6 +176,11 @@ impl Worker {
             self.shared.node().create_volume(volume.id.clone()).await?;
             volumes.insert(name.to_owned(), volume.id.clone());
         }
+        for (target, name) in &record.status.volumes {
+            let Ok(volume) = self.shared.store.volume(name) else { continue };
+            self.shared.node().create_volume(volume.id.clone()).await?;
+            volumes.insert(target.clone(), volume.id.clone());
+        }
         Ok(volumes)
     }
 
@@ -255,6 +260,9 @@ impl Worker {
     }
 
     async fn remove(&mut self, record: &ContainerRecord, volumes: bool) -> Outcome {
+        if volumes {
+            self.remove_volumes(record).await;
+        }
         let event = NewEvent::new(self.shared.clock().now(), record.reference(), "Deleted", "Container removed");
         let mut pending = match self.shared.store.remove_container(&self.uid, vec![event.clone()]) {
             Ok(pending) => pending,
@@ -277,16 +285,13 @@ impl Worker {
             }
         }
         crash_point!("reconcile.removed");
-        if volumes {
-            self.remove_volumes(record).await;
-        }
         Outcome::Gone
     }
 
-    /// Those that nobody else mounts. One that cannot be removed now stays, with its row: the user can try again.
+    /// Its own, before its row, by which they are found again after a crash. One that another container mounts by its name stays.
     async fn remove_volumes(&self, record: &ContainerRecord) {
-        for name in record.spec.mounts.iter().filter(|mount| mount.kind == MountType::Volume).filter_map(|mount| mount.source.as_deref()) {
-            if let Err(error) = self.shared.remove_volume(name).await {
+        for name in record.status.volumes.values() {
+            if let Err(error) = self.shared.remove_volume(name, Some(&self.uid)).await {
                 tracing::info!(container = %self.uid, volume = name, %error, "volume stays");
             }
         }

@@ -67,7 +67,7 @@ pub struct Deletion {
     /// Also when it runs; else that is a `WrongState`.
     pub running: bool,
     pub stop: Stop,
-    /// Named volumes that no other container mounts go too.
+    /// The volumes that were made for this container alone go too.
     pub volumes: bool,
 }
 
@@ -227,7 +227,7 @@ impl Reconciler {
 
     /// Removes a volume that no container mounts: its folder, then its row.
     pub async fn remove_volume(&self, name: &str) -> Result<(), ActionError> {
-        self.shared.remove_volume(name).await
+        self.shared.remove_volume(name, None).await
     }
 
     /// Tells the worker to look again.

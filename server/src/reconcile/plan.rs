@@ -69,7 +69,7 @@ pub(super) enum Action {
     Clean {
         data: bool,
     },
-    /// The row, and the volumes that it alone used when `volumes` is set.
+    /// The row; with `volumes` first the volumes that were made for it alone.
     Remove {
         volumes: bool,
     },
@@ -144,7 +144,7 @@ fn running(look: &Look<'_>, plan: &mut Plan, program: Program, pause: bool, rest
             }
             _ => start(look, plan),
         },
-        (Program::Ended, _) if look.record.spec.auto_remove && plan.progress.attempts > 0 => delete_now(look, plan, false),
+        (Program::Ended, _) if look.record.spec.auto_remove && plan.progress.attempts > 0 => delete_now(look, plan, true),
         (Program::Ended, _) => clear(look, plan),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use runtime::error::RuntimeError;
+use runtime::id::PodId;
 use runtime::status::HostFacts;
 use tokio::sync::{OnceCell, watch};
 
@@ -50,15 +51,15 @@ impl Shared {
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
-    /// The folder, then the row.
-    pub(super) async fn remove_volume(&self, name: &str) -> Result<(), ActionError> {
-        let volume = self.store.volume_unused(name)?;
+    /// The folder, then the row. `user` may still mount it: it is being removed itself.
+    pub(super) async fn remove_volume(&self, name: &str, user: Option<&PodId>) -> Result<(), ActionError> {
+        let volume = self.store.volume_unused(name, user)?;
         match self.node().remove_volume(volume.id.clone()).await {
             // Never mounted, or a removal that was interrupted after this step: there is no folder.
             Ok(()) | Err(NodeError::Refused(RuntimeError::NotFound { .. })) => {}
             Err(error) => return Err(error.into()),
         }
-        self.store.remove_volume(name).await?;
+        self.store.remove_volume(name, user).await?;
         Ok(())
     }
 }

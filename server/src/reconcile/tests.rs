@@ -415,15 +415,21 @@ async fn auto_remove_tells_how_it_ended_all_the_same() {
 async fn deleting_what_runs_has_to_be_said() {
     let f = Fixture::new().await;
     let mut spec = program("sleep");
-    spec.mounts = vec![Mount { kind: MountType::Volume, source: Some("data".to_owned()), target: "/data".to_owned(), ..Mount::default() }];
+    let volume = |source: Option<&str>, target: &str| Mount {
+        kind: MountType::Volume,
+        source: source.map(str::to_owned),
+        target: target.to_owned(),
+        ..Mount::default()
+    };
+    spec.mounts = vec![volume(Some("data"), "/data"), volume(None, "/own")];
     let uid = f.started("one", spec).await;
-    assert_eq!(f.node.volumes(), 1);
+    assert_eq!(f.node.volumes(), 2);
     let refused = f.reconciler.delete(&uid, None, Deletion::default()).await;
     assert!(matches!(refused, Err(ActionError::WrongState { .. })));
     let stale = f.reconciler.delete(&uid, Some("1"), force()).await;
     assert!(matches!(stale, Err(ActionError::Store(StoreError::Stale { .. }))));
     f.reconciler.delete(&uid, None, Deletion { volumes: true, ..force() }).await.unwrap();
-    assert!(f.node.is_empty() && f.node.volumes() == 0 && f.store.volume("data").is_err());
+    assert!(f.node.is_empty() && f.node.volumes() == 1 && f.store.volume("data").is_ok(), "only its own goes");
     let again = f.reconciler.delete(&uid, None, force()).await;
     assert!(matches!(again, Err(ActionError::Store(StoreError::NotFound { .. }))), "{again:?}");
 }

@@ -279,9 +279,9 @@ impl Store {
             }
             let own_users = new.spec.namespaces.user != "host" && crate::model::validate::joined_container(&new.spec.namespaces).is_none();
             let uid_slot = if own_users { Some(uid_range::allocate(stage.tables)?) } else { None };
-            let record = Arc::new(new_record(stage, new, uid_slot, now)?);
+            let volumes = super::volume::ensure_for(stage, &new.spec, &new.image, now)?;
+            let record = Arc::new(new_record(stage, new, uid_slot, volumes, now)?);
             let piece = insert(&record)?;
-            super::volume::ensure_for(stage, &record.spec, now)?;
             stage.put(Change::ContainerAdded(Arc::clone(&record)), piece);
             if let Some(slot) = uid_slot {
                 stage.put(Change::NextSlot(slot.wrapping_add(1)), uid_range::remember(slot));
@@ -463,7 +463,13 @@ fn check_version(record: &ContainerRecord, if_match: Option<&str>) -> Result<(),
     }
 }
 
-fn new_record(stage: &mut Stage<'_>, new: NewContainer, uid_slot: Option<u16>, now: Timestamp) -> Result<ContainerRecord, StoreError> {
+fn new_record(
+    stage: &mut Stage<'_>,
+    new: NewContainer,
+    uid_slot: Option<u16>,
+    volumes: BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<ContainerRecord, StoreError> {
     let uid_text = crate::model::name::new_uid();
     let uid: PodId = uid_text.parse().map_err(|_| StoreError::NotFound { kind: KIND, key: uid_text.clone() })?;
     let status = ContainerStatus {
@@ -471,6 +477,7 @@ fn new_record(stage: &mut Stage<'_>, new: NewContainer, uid_slot: Option<u16>, n
         image_digest: Some(format!("sha256:{}", new.image)),
         uid_base: uid_slot.map(uid_range::base),
         observed_generation: 1,
+        volumes,
         ..ContainerStatus::default()
     };
     let meta = ObjectMeta {

@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod archives;
 mod crashes;
 mod dashboard;
 mod documents;
@@ -28,6 +29,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod refusals;
+mod storage;
 mod takeover;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     }
     let groups = [
         access::tests(),
+        archives::tests(),
         crashes::tests(),
         dashboard::tests(),
         documents::tests(),
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         mounts::tests(),
         namespaces::tests(),
         refusals::tests(),
+        storage::tests(),
         takeover::tests(),
     ];
     let trials = groups.into_iter().flatten().map(|test| {

@@ -88,7 +88,11 @@ fn check_members(record: &ContainerRecord, patch: &Map<String, Value>) -> ApiRes
 }
 
 /// Labels or annotations after the patch; None when it does not speak of them.
-fn patched_map(old: &BTreeMap<String, String>, metadata: &Value, field: &str) -> ApiResult<Option<BTreeMap<String, String>>> {
+pub(in crate::http) fn patched_map(
+    old: &BTreeMap<String, String>,
+    metadata: &Value,
+    field: &str,
+) -> ApiResult<Option<BTreeMap<String, String>>> {
     let Some(change) = metadata.get(field) else { return Ok(None) };
     let mut value = json!(old);
     patch::merge(&mut value, change);

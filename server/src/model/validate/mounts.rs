@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::process::path;
 use super::{Faults, shortened};
 use crate::model::container::{ContainerSpec, Mount, MountType};
+use crate::model::image::ImageConfig;
 use crate::model::name::{DNS_LABEL_RULE, is_dns_label};
+use crate::model::volume;
 
 const MAX_MOUNTS: usize = 256;
 
@@ -35,9 +37,8 @@ fn source(pointer: &str, mount: &Mount, faults: &mut Faults) {
         (MountType::Volume, Some(source)) if !is_dns_label(source) => {
             faults.add(pointer, format!("{:?} {DNS_LABEL_RULE}", shortened(source)))
         }
-        (MountType::Volume, None) => faults.add(pointer, "is required: the volume's name"),
         (MountType::Tmpfs, Some(_)) => faults.add(pointer, "is not for tmpfs mounts"),
-        (MountType::Volume, Some(_)) | (MountType::Tmpfs, None) => {}
+        (MountType::Volume, _) | (MountType::Tmpfs, None) => {}
     }
 }
 
@@ -47,11 +48,25 @@ fn target(pointer: &str, target: &str, privileged: bool, faults: &mut Faults) {
         return;
     }
     let clean = clean(target);
-    let kernel = ["/proc", "/sys"].iter().any(|folder| clean == *folder || clean.starts_with(&format!("{folder}/")));
-    let own = matches!(clean.as_str(), "/dev" | "/dev/pts" | "/dev/mqueue");
-    if clean == "/" || ((kernel || own) && !privileged) {
+    if is_the_engines(&clean, privileged) {
         faults.add(pointer, format!("{clean:?} belongs to the container's own file systems and cannot be mounted over"));
     }
+}
+
+fn is_the_engines(clean: &str, privileged: bool) -> bool {
+    let kernel = ["/proc", "/sys"].iter().any(|folder| clean == *folder || clean.starts_with(&format!("{folder}/")));
+    let own = matches!(clean, "/dev" | "/dev/pts" | "/dev/mqueue");
+    clean == "/" || ((kernel || own) && !privileged)
+}
+
+/// What is wrong with the volumes that an image asks for, beside the mounts of the spec.
+pub(crate) fn image_volumes(spec: &ContainerSpec, image: &ImageConfig) -> Option<String> {
+    let targets = volume::image_targets(image);
+    if let Some(bad) = targets.iter().find(|target| is_the_engines(target, spec.security.privileged) || target.contains('\0')) {
+        return Some(format!("the image asks for a volume at {:?}, which belongs to the container's own file systems", shortened(bad)));
+    }
+    let count = spec.mounts.len() + targets.len();
+    (count > MAX_MOUNTS).then(|| format!("the image's volumes and the spec's mounts are {count}; the most is {MAX_MOUNTS}"))
 }
 
 fn options(pointer: &str, mount: &Mount, faults: &mut Faults) {

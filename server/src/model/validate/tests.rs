@@ -65,7 +65,7 @@ fn each_rule_names_its_field() {
         (json!({"mounts": [{"type": "bind", "source": "a", "target": "/a"}]}), "/mounts/0/source"),
         (json!({"mounts": [{"type": "bind", "source": "/a/../b", "target": "/a"}]}), "/mounts/0/source"),
         (json!({"mounts": [{"type": "volume", "source": "../x", "target": "/a"}]}), "/mounts/0/source"),
-        (json!({"mounts": [{"type": "volume", "target": "/a"}]}), "/mounts/0/source"),
+        (json!({"mounts": [{"type": "volume", "source": "", "target": "/a"}]}), "/mounts/0/source"),
         (json!({"mounts": [{"type": "tmpfs", "source": "/x", "target": "/a"}]}), "/mounts/0/source"),
         (json!({"mounts": [{"type": "tmpfs", "target": "a"}]}), "/mounts/0/target"),
         (json!({"mounts": [{"type": "tmpfs", "target": "/./"}]}), "/mounts/0/target"),

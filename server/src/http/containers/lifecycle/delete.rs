@@ -23,7 +23,7 @@ pub struct DeleteParams {
     force: bool,
     /// With `force`: seconds between the stop signal and SIGKILL; 0 when absent.
     grace_period_seconds: Option<u64>,
-    /// Named volumes that no other container mounts go too.
+    /// The volumes that were made for this container alone (`status.volumes`) go too; those that have a name of their own stay.
     #[serde(deserialize_with = "flag")]
     #[param(value_type = Option<bool>)]
     volumes: bool,
