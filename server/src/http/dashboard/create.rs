@@ -1,10 +1,11 @@
 //! `GET` and `POST /containers/new`.
 
 use axum::Form;
-use axum::extract::State;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde_json::Value;
-use web::pages::{Create, CreateForm, FieldError as PageFault};
+use web::pages::{Create, CreateForm, FIELDS, FieldError as PageFault, Preview};
 
 use super::actions;
 use super::convert;
@@ -21,11 +22,17 @@ use crate::store::ListQuery;
 /// Names offered to join; more would not be read.
 const JOINABLE: usize = 50;
 
-pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> ApiResult<Html<String>> {
-    html(&page(&state, visit, CreateForm::fresh()))
+/// A link may bring values along: `?image=busybox`.
+pub(super) async fn show(State(state): State<AppState>, visit: Visit, Query(given): Query<Fields>) -> ApiResult<Html<String>> {
+    let mut form = CreateForm::fresh();
+    form.values.extend(given.into_iter().filter(|(field, _)| FIELDS.iter().any(|(known, _)| known == field)));
+    html(&page(&state, visit, form))
 }
 
 pub(super) async fn submit(State(state): State<AppState>, caller: Caller, visit: Visit, Form(fields): Form<Fields>) -> ApiResult<Response> {
+    if fields.contains_key("preview") {
+        return preview(&state, visit, fields);
+    }
     let start_it = fields.contains_key("start");
     let name = match made(&state, &caller, &fields).await {
         Ok(name) => name,
@@ -36,6 +43,20 @@ pub(super) async fn submit(State(state): State<AppState>, caller: Caller, visit:
     };
     let done = if start_it { actions::start(&state, &name).await? } else { "created" };
     Ok(Redirect::to(&with_flash(&format!("/containers/{name}"), done, &name)).into_response())
+}
+
+/// The form as it was, with the request that it stands for. Nothing is made.
+fn preview(state: &App, visit: Visit, fields: Fields) -> ApiResult<Response> {
+    let (request, unread) = form::container(&fields);
+    let readable = unread.is_empty();
+    let errors = unread.into_iter().map(|fault| PageFault { path: fault.path, message: fault.message }).collect();
+    let mut page = page(state, visit, CreateForm { values: fields, errors });
+    if readable {
+        let laid_out = serde_json::to_string_pretty(&request).map_err(|error| ApiError::internal(error.to_string()))?;
+        page.preview = Some(Preview::new(&page.frame, laid_out, &request.to_string()));
+    }
+    let status = if readable { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok((status, html(&page)?).into_response())
 }
 
 /// Through the API's own door: its parsing, its rules, its store.
@@ -62,11 +83,14 @@ pub(super) fn faults(error: &ApiError) -> Vec<PageFault> {
 fn page(state: &App, visit: Visit, form: CreateForm) -> Create {
     let images = state.store.images();
     let running = ListQuery { phase: Some(Phase::Running), limit: Some(JOINABLE), ..ListQuery::default() };
+    let volumes = state.store.list_volumes(&ListQuery { limit: Some(JOINABLE), ..ListQuery::default() });
     let joinable = state.store.list_containers(&running).map(|page| page.items).unwrap_or_default();
     Create {
         images: images.iter().flat_map(|image| &image.references).map(|reference| convert::image_name(reference)).collect(),
         joinable: joinable.iter().map(|record| record.meta.name.clone()).collect(),
+        volumes: volumes.map(|page| page.items.iter().map(|record| record.meta.name.clone()).collect()).unwrap_or_default(),
         frame: visit.frame,
         form,
+        preview: None,
     }
 }

@@ -117,7 +117,7 @@ async fn every_page_and_action_that_pages_lead_to_is_there() {
         if path.starts_with("/assets/") {
             continue;
         }
-        let answer = house.get(&path.replace("{name}", "web"), &cookie).await;
+        let answer = house.get(&path.replace("{name}", "web").replace("{reference}", "busybox"), &cookie).await;
         let expected = if *path == "/" { StatusCode::SEE_OTHER } else { StatusCode::OK };
         assert_eq!(answer.status, expected, "{path}: {}", answer.text);
         if answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
@@ -129,8 +129,8 @@ async fn every_page_and_action_that_pages_lead_to_is_there() {
     for path in web::routes::ACTIONS.iter().filter(|path| !last.contains(path)).chain(&last) {
         // Each verb on a container that is there: what it says is its own affair, but it is a page or a way on.
         // A volume's name is another than a container's.
-        let answer =
-            house.post(&path.replace("{name}", if path.starts_with("/volumes") { "cache" } else { "web" }), &cookie, "name=cache").await;
+        let name = if path.starts_with("/volumes") { "cache" } else { "web" };
+        let answer = house.post(&path.replace("{name}", name).replace("{reference}", "busybox"), &cookie, "name=cache").await;
         assert!(!matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED), "{path}: {}", answer.text);
         assert!(answer.status.is_redirection() || answer.text.starts_with("<!doctype html>"), "{path}: {}", answer.text);
     }
