@@ -18,12 +18,17 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A browser that has logged in.
-fn browser(scope: &Scope<'_>) -> Client {
+/// An administrator's token.
+pub(crate) fn token(scope: &Scope<'_>) -> String {
     let body = json!({"metadata": {"name": scope.name()}, "spec": {"role": "admin"}});
     let created = scope.api().post("/api/v1/tokens").json(&body).send().expect(201).text();
     let secret = &created[created.find("berth_").expect("a token")..];
-    let secret = secret.split('"').next().unwrap();
+    secret.split('"').next().unwrap().to_owned()
+}
+
+/// A browser that has logged in.
+fn browser(scope: &Scope<'_>) -> Client {
+    let secret = token(scope);
     let origin = format!("http://{}", scope.berth.address());
     let form = format!("token={secret}").into_bytes();
     let answer = scope.berth.tcp().post("/login").header("Origin", &origin).bytes("application/x-www-form-urlencoded", form).send();

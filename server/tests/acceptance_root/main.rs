@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod browser;
 mod crashes;
 mod dashboard;
 mod events;
@@ -78,8 +79,13 @@ fn main() -> ExitCode {
     if !root {
         eprintln!("acceptance tests: not run, because they need root (namespaces, cgroups, mounts of this machine)");
     }
+    let no_browser = browser::missing();
+    if let Some(why) = &no_browser {
+        eprintln!("browser tests: not run, because {why}");
+    }
     let groups = [
         access::tests(),
+        browser::tests(),
         crashes::tests(),
         dashboard::tests(),
         events::tests(),
@@ -97,7 +103,8 @@ fn main() -> ExitCode {
     ];
     let trials = groups.into_iter().flatten().map(|test| {
         let name = test.name.trim_start_matches("acceptance_root::");
-        Trial::test(name, move || perform(&test)).with_ignored_flag(!root)
+        let ignored = !root || (no_browser.is_some() && name.starts_with("browser::"));
+        Trial::test(name, move || perform(&test)).with_ignored_flag(ignored)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let shared = std::mem::replace(&mut *SHARED.lock().unwrap_or_else(PoisonError::into_inner), SharedBerth::Failed);

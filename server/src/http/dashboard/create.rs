@@ -15,6 +15,7 @@ use crate::http::auth::Caller;
 use crate::http::containers::create::{ContainerInput, create};
 use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
 use crate::http::extract::json::{FieldValidation, parse_value};
+use crate::http::input::MetadataInput;
 use crate::http::state::{App, AppState};
 use crate::model::Phase;
 use crate::store::ListQuery;
@@ -66,8 +67,19 @@ async fn made(state: &App, caller: &Caller, fields: &Fields) -> ApiResult<String
         return Err(ApiError::invalid(unread));
     }
     let spec = request.get("spec").map(Value::to_string).unwrap_or_default();
-    let input: ContainerInput = parse_value(&request, FieldValidation::Strict)?;
+    let input: ContainerInput = parse_value(&request, FieldValidation::Strict).map_err(|error| with_metadata_faults(error, &request))?;
     Ok(create(state, caller, input, spec).await?.meta.name.clone())
+}
+
+/// A spec that cannot be read hides what the rules would say of the name and the labels; a person wants to hear it all at once.
+fn with_metadata_faults(error: ApiError, request: &Value) -> ApiError {
+    let metadata = request.get("metadata").cloned().unwrap_or_default();
+    let mut faults = serde_json::from_value::<MetadataInput>(metadata).map(|metadata| metadata.faults()).unwrap_or_default();
+    if faults.is_empty() || error.errors().is_empty() {
+        return error;
+    }
+    faults.extend_from_slice(error.errors());
+    ApiError::invalid(faults)
 }
 
 /// Each with a place: what names none is about the name where it is taken, else about all of it.
