@@ -69,7 +69,7 @@ fn import(archive: bool, file: &Path, data: &Path) -> io::Result<LauncherAnswer>
             drop(ours);
             let staging = "0".repeat(32).parse().unwrap_or_else(|_| process::exit_now(1));
             let outcome = match archive {
-                true => worker::load_archive(&theirs, data, &staging, MOST, 2_000_000),
+                true => worker::load_archive(&theirs, data, &staging, MOST, 2_000_000, None),
                 false => worker::import_layer(&theirs, data, &staging, MOST, 2_000_000),
             };
             let _ = write_frame(&mut theirs, &outcome.unwrap_or_else(|error| LauncherAnswer::Failed { error }));

@@ -236,8 +236,8 @@ fn work(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) 
         LauncherRequest::ImportLayer { staging, max_bytes, max_entries } => {
             worker::import_layer(connection, data, &staging, max_bytes, max_entries)
         }
-        LauncherRequest::LoadArchive { staging, max_bytes, max_entries } => {
-            worker::load_archive(connection, data, &staging, max_bytes, max_entries)
+        LauncherRequest::LoadArchive { staging, max_bytes, max_entries, platform } => {
+            worker::load_archive(connection, data, &staging, max_bytes, max_entries, platform.as_deref())
         }
         LauncherRequest::RemoveLayer { layer } => done(worker::remove_layer(data, &layer)),
         LauncherRequest::CreateVolume { volume } => done(worker::create_volume(data, &volume)),

@@ -53,6 +53,9 @@ pub enum LauncherRequest {
         staging: StagingId,
         max_bytes: u64,
         max_entries: u64,
+        /// `linux/arm64`: of images for several platforms this one, and no other. This machine's when absent.
+        #[serde(default)]
+        platform: Option<String>,
     },
     RemoveLayer {
         layer: LayerId,

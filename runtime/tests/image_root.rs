@@ -100,7 +100,7 @@ impl Host {
     /// Forks a worker that imports a layer.
     fn worker(&self, staging: u8) -> Worker {
         let id = format!("{staging:032x}").parse().unwrap();
-        self.fork(|connection| worker::import_layer(connection, self.data.path(), &id, 64 << 20, 10_000))
+        self.fork(|connection| worker::import_layer(connection, self.data.path(), &id, 64 << 20, 10_000, None))
     }
 
     /// Forks a worker as the launcher does.

@@ -59,14 +59,14 @@ async fn import(store: &Store) -> Result<(), StoreError> {
     let config_json = serde_json::to_string(&oci).unwrap_or_default();
     let new = NewImage {
         id: "a".repeat(64),
-        reference: None,
+        references: Vec::new(),
         layers: vec![layer],
         oci,
         config_json,
+        manifest_digest: None,
         origin: "imported".to_owned(),
-        intent: None,
     };
-    store.put_image(new).await.map(|_| ())
+    store.put_images(vec![new], None).await.map(|_| ())
 }
 
 fn new(name: String) -> NewContainer {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use runtime::config::{ContainerConfig, ExecConfig, PodConfig, Resources};
 use runtime::error::{RuntimeError, SetupError};
 use runtime::id::{ContainerName, LayerId, PodId, VolumeId};
-use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, ShimAnswer, ShimEvent, ShimRequest};
+use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{CgroupView, ContainerReport, ContainerState, ControllerView, Exit, HostFacts, PodReport, RunDirEntry};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::model::signal::SIGKILL;
-use crate::node::{Answer, Attachment, ExecOutput, ExecSession, ImportLimits, ImportedLayer, LayerBody, Node, NodeError, Notice};
+use crate::node::{
+    Answer, Attachment, ExecOutput, ExecSession, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice,
+};
 
 /// Clones share one machine.
 #[derive(Debug, Clone)]
@@ -426,8 +428,30 @@ impl Node for FakeNode {
             let size = bytes.len() as u64;
             self.lock().layers.insert(layer.clone(), size);
             match broken {
-                Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: Some(layer) }),
+                Some(source) => Err(NodeError::Body { source: Arc::new(source), layers: vec![layer] }),
                 None => Ok(ImportedLayer { layer, size, entries: 1, compressed_digest: format!("sha256:{digest}") }),
+            }
+        })
+    }
+
+    /// The body is the answer's images as JSON; anything else is refused.
+    fn load_archive(&self, _limits: ImportLimits, _platform: Option<String>, mut body: LayerBody) -> Answer<'_, LoadedArchive> {
+        Box::pin(async move {
+            self.lock().call("loadArchive", None)?;
+            let mut bytes = Vec::new();
+            let broken = body.read_to_end(&mut bytes).await.err();
+            let Ok(images) = serde_json::from_slice::<Vec<LoadedImage>>(&bytes) else {
+                let message = "no image in it".to_owned();
+                return Err(NodeError::Refused(RuntimeError::BadArchive { entry: "index.json".to_owned(), message }));
+            };
+            let layers: Vec<_> = images.iter().flat_map(|image| &image.layers).cloned().collect();
+            self.lock().layers.extend(layers.iter().map(|layer| (layer.layer.clone(), layer.size)));
+            match broken {
+                Some(source) => {
+                    let layers = layers.into_iter().map(|layer| layer.layer).collect();
+                    Err(NodeError::Body { source: Arc::new(source), layers })
+                }
+                None => Ok(LoadedArchive { images, notes: Vec::new() }),
             }
         })
     }

@@ -41,8 +41,10 @@ enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// Load a root file system from a tar (plain, gzip or zstd)
+    /// Load the images of an archive: an OCI layout, or what `docker save` writes
     Load(image::LoadArgs),
+    /// Make an image of a root file system in a tar
+    Import(image::ImportArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Serve(args) => server::serve::run(args)?,
         Command::Token(TokenCommand::Create(args)) => token::create(args)?,
         Command::Image(ImageCommand::Load(args)) => image::load(args)?,
+        Command::Image(ImageCommand::Import(args)) => image::import(args)?,
         Command::Openapi => print!("{}", server::http::openapi::text()),
         Command::Doctor(args) => doctor::run(&args)?,
     }

@@ -22,7 +22,7 @@ use std::pin::Pin;
 
 use runtime::config::{ContainerConfig, ExecConfig, PodConfig};
 use runtime::id::{ContainerName, LayerId, PodId, StagingId, VolumeId};
-use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, ShimAnswer, ShimEvent, ShimRequest};
+use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{ContainerReport, HostFacts, PodReport, RunDirEntry};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ pub use exec::{ExecInput, ExecOutput, ExecSession};
 pub use socket::SocketNode;
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, NodeError>> + Send + 'a>>;
-/// The tar of a layer: plain, gzip or zstd.
+/// The tar of a layer, or an archive of images: plain, gzip or zstd.
 pub type LayerBody = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a sandbox says without being asked.
@@ -50,7 +50,7 @@ pub struct Attachment {
     pub notices: mpsc::UnboundedReceiver<Notice>,
 }
 
-/// How much a layer may be.
+/// How much a layer or an archive may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportLimits {
     pub staging: StagingId,
@@ -68,12 +68,23 @@ pub struct ImportedLayer {
     pub compressed_digest: String,
 }
 
+/// The images of an archive, their layers unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedArchive {
+    pub images: Vec<LoadedImage>,
+    /// What was left out (device nodes, attributes), a line a kind.
+    pub notes: Vec<String>,
+}
+
 /// The few ways to reach the runtime; the verbs are methods of `dyn Node`.
 pub trait Node: fmt::Debug + Send + Sync {
     fn launcher(&self, request: LauncherRequest) -> Answer<'_, LauncherAnswer>;
 
     /// Sends a layer; its bytes follow the request.
     fn import_layer(&self, limits: ImportLimits, body: LayerBody) -> Answer<'_, ImportedLayer>;
+
+    /// Sends an archive of images; its bytes follow the request. `platform` as in [`LauncherRequest::LoadArchive`].
+    fn load_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Answer<'_, LoadedArchive>;
 
     /// Asks a sandbox's shim, over the connection that is open, or a new one.
     fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer>;

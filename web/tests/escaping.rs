@@ -267,6 +267,8 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
                 user: s(),
                 working_dir: s(),
                 stop_signal: s(),
+                ports: vec![s()],
+                volumes: vec![s()],
                 labels: pair(),
                 used_by: pair(),
             },

@@ -139,17 +139,33 @@ impl<B: Blobs> Planner<'_, B> {
             return Err(ImageError::archive(entry.as_bytes(), "indexes are nested too deeply"));
         }
         if depth > 1 {
-            let chosen = index.select(self.platform).ok_or_else(|| {
-                let Platform { os, architecture, .. } = self.platform;
-                let message = format!("no image for {os}/{architecture} in it; it has {}", index.platforms());
-                ImageError::archive(entry.as_bytes(), message)
-            })?;
-            return self.descriptor(entry, chosen, depth, names);
+            return self.descriptor(entry, self.select(entry, index)?, depth, names);
         }
+        // Some builders list one image's platforms right here: what has the same name and names its platform.
+        let mut alike: BTreeMap<Vec<String>, Vec<Descriptor>> = BTreeMap::new();
+        let mut images = Vec::new();
         for descriptor in index.manifests.iter().filter(|descriptor| !descriptor.is_attachment()) {
-            self.descriptor(entry, descriptor, depth, &annotated_names(entry, descriptor)?)?;
+            let names = annotated_names(entry, descriptor)?;
+            match descriptor.platform {
+                Some(_) => alike.entry(names).or_default().push(descriptor.clone()),
+                None => images.push((names, descriptor.clone())),
+            }
         }
-        Ok(())
+        for (names, manifests) in alike {
+            let chosen = match manifests.as_slice() {
+                [only] => only.clone(),
+                _ => self.select(entry, &Index { manifests })?.clone(),
+            };
+            images.push((names, chosen));
+        }
+        images.iter().try_for_each(|(names, descriptor)| self.descriptor(entry, descriptor, depth, names))
+    }
+
+    fn select<'i>(&self, entry: &str, index: &'i Index) -> Result<&'i Descriptor, ImageError> {
+        index.select(self.platform).ok_or_else(|| {
+            let message = format!("no image for {} in it; it has {}", self.platform, index.platforms());
+            ImageError::archive(entry.as_bytes(), message)
+        })
     }
 
     fn descriptor(&mut self, entry: &str, descriptor: &Descriptor, depth: usize, names: &[String]) -> Result<(), ImageError> {

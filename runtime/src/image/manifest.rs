@@ -44,6 +44,34 @@ pub struct Platform {
     pub variant: String,
 }
 
+impl Platform {
+    /// Of `linux/arm64` or `linux/arm/v7`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let word = |part: &&str| {
+            !part.is_empty() && part.len() <= 32 && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            _ if !parts.iter().all(word) => {}
+            ["linux", architecture] => {
+                return Ok(Platform { os: "linux".to_owned(), architecture: (*architecture).to_owned(), variant: String::new() });
+            }
+            ["linux", architecture, variant] => {
+                return Ok(Platform { os: "linux".to_owned(), architecture: (*architecture).to_owned(), variant: (*variant).to_owned() });
+            }
+            _ => {}
+        }
+        Err(format!("{:?} is not a platform such as linux/amd64 or linux/arm/v7", short(text)))
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", short(&self.os), short(&self.architecture))?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", short(&self.variant)) }
+    }
+}
+
 impl Descriptor {
     /// The digits of its digest.
     pub fn digits(&self) -> Result<&str, String> {
@@ -136,7 +164,7 @@ impl Index {
     /// The platforms that it has images for, for a message.
     pub fn platforms(&self) -> String {
         let names = self.manifests.iter().filter(|d| !d.is_attachment()).filter_map(|d| d.platform.as_ref());
-        let names: Vec<_> = names.take(20).map(|p| format!("{}/{}", short(&p.os), short(&p.architecture))).collect();
+        let names: Vec<_> = names.take(20).map(ToString::to_string).collect();
         if names.is_empty() { "none that it names".to_owned() } else { names.join(", ") }
     }
 }
@@ -197,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn platforms_are_read_as_they_are_written() {
+        for text in ["linux/amd64", "linux/arm/v7", "linux/riscv64"] {
+            assert_eq!(Platform::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "linux", "amd64", "linux/", "windows/amd64", "linux/arm/v7/x", "linux/AMD64", "linux/a b", "linux//v7"] {
+            assert!(Platform::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn the_platform_is_chosen_and_attachments_are_not() {
         let of = |os: &str, architecture: &str, variant: &str, more: &str| {
             let platform = format!(r#","platform":{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}{more}"#);
@@ -219,7 +257,7 @@ mod tests {
             (select("amd64", ""), select("arm", "v7"), select("arm", "v9"), select("riscv64", "")),
             (Some(4), Some(3), Some(2), None)
         );
-        assert_eq!(index.platforms(), "linux/arm, linux/arm, linux/amd64");
+        assert_eq!(index.platforms(), "linux/arm/v6, linux/arm/v7, linux/amd64");
     }
 
     proptest! {

@@ -17,6 +17,8 @@ use super::staging::Staging;
 use crate::error::{RuntimeError, SysError};
 use crate::id::{LayerId, StagingId};
 use crate::image::archive::{PlannedImage, host_platform, plan};
+use crate::image::config::Image;
+use crate::image::manifest::Platform;
 use crate::image::{Limits, Spool, Unpacked, unpack};
 use crate::protocol::{LauncherAnswer, LoadedImage, LoadedLayer, encode};
 
@@ -32,6 +34,7 @@ struct Found {
 /// Reads an archive of images (an OCI layout or what `docker save` writes; plain, gzip or zstd) from the connection until its end and
 /// unpacks the layers of each: LoadArchive. The answer is ArchiveLoaded, and the layers survive a power cut then.
 ///
+/// Of an image for several platforms `platform` is taken, or this machine's; what is not for a `platform` that was named is refused.
 /// `max_bytes` and `max_entries` bound the archive, and once more the files of all layers together. Fails as `import_layer` does, and
 /// then not one of the images is there.
 pub fn load_archive(
@@ -40,11 +43,14 @@ pub fn load_archive(
     staging: &StagingId,
     max_bytes: u64,
     max_entries: u64,
+    platform: Option<&str>,
 ) -> Result<LauncherAnswer, RuntimeError> {
+    let platform = platform.map(Platform::parse).transpose();
+    let platform = platform.map_err(|message| RuntimeError::Invalid { path: "/platform".to_owned(), message })?;
     patient(connection)?;
     let staging = Staging::create(&DataDir::open(data)?, staging)?;
     let limits = Limits { max_bytes, max_entries, require_end: true };
-    let found = half::confined(&staging, connection.as_fd(), max_bytes, |confined| load(confined, connection, limits))?;
+    let found = half::confined(&staging, connection.as_fd(), max_bytes, |confined| load(confined, connection, limits, platform.as_ref()))?;
     let answer = LauncherAnswer::ArchiveLoaded { images: found.images, notes: found.notes };
     // Before anything is published: an answer that does not fit would leave layers that nobody knows of.
     encode(&answer).map_err(|error| bad(format!("its description is too long: {error}")))?;
@@ -58,12 +64,15 @@ fn bad(message: String) -> RuntimeError {
 }
 
 /// The confined half's part.
-fn load(confined: &Confined<'_>, connection: &UnixStream, limits: Limits) -> Result<Found, RuntimeError> {
+fn load(confined: &Confined<'_>, connection: &UnixStream, limits: Limits, platform: Option<&Platform>) -> Result<Found, RuntimeError> {
     let call = |call, errno| failed("unpack")(SysError::new(call, "spool", errno));
     mkdirat(&confined.root, "spool", Mode::from_bits_truncate(0o700)).map_err(|errno| call("mkdirat", errno))?;
     let folder = child(confined.root.as_fd(), "spool").map_err(failed("unpack"))?.ok_or_else(|| call("openat2", Errno::ENOENT))?;
     let spool = Spool::fill(connection, folder, limits)?;
-    let planned = plan(&spool, &host_platform())?;
+    let planned = plan(&spool, platform.unwrap_or(&host_platform()))?;
+    if let Some(platform) = platform {
+        planned.iter().try_for_each(|image| check_platform(image, platform))?;
+    }
     // The digest of each layer tells whether it is whole: no need for zero blocks at its end, which some builders leave out.
     let mut left = Limits { require_end: false, ..limits };
     let mut unpacked: BTreeMap<LayerId, Unpacked> = BTreeMap::new();
@@ -87,6 +96,16 @@ fn load(confined: &Confined<'_>, connection: &UnixStream, limits: Limits) -> Res
     let notes = unpacked.values().flat_map(|layer| &layer.notes).take(100).cloned().collect();
     let images = planned.into_iter().map(|image| describe(image, &unpacked)).collect();
     Ok(Found { images, layers, notes })
+}
+
+/// An image that is for one platform only has not been chosen by it.
+fn check_platform(image: &PlannedImage, wanted: &Platform) -> Result<(), RuntimeError> {
+    let config = Image::parse(image.config.as_bytes()).map_err(bad)?;
+    if config.architecture == wanted.architecture && (wanted.variant.is_empty() || config.variant == wanted.variant) {
+        return Ok(());
+    }
+    let is = Platform { os: "linux".to_owned(), architecture: config.architecture, variant: config.variant };
+    Err(bad(format!("the image {} is for {is}, and {wanted} was asked for", image.config_digest)))
 }
 
 fn describe(image: PlannedImage, unpacked: &BTreeMap<LayerId, Unpacked>) -> LoadedImage {

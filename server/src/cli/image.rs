@@ -1,15 +1,30 @@
-//! `berth image load`.
+//! `berth image load` and `berth image import`.
 
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::http::Method;
+use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
 use super::client::{ClientArgs, ClientError, block_on};
 
 #[derive(Debug, clap::Args)]
 pub struct LoadArgs {
+    /// An OCI image layout as a tar, or what `docker save` writes; plain, gzip or zstd; `-` is standard input
+    file: PathBuf,
+    /// What the archive's one image is to be called [default: what the archive says]
+    #[arg(long)]
+    reference: Option<String>,
+    /// Of an image for several platforms the one for this, such as linux/amd64 [default: this machine's]
+    #[arg(long)]
+    platform: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
     /// A tar of a root file system, plain, gzip or zstd; `-` is standard input
     file: PathBuf,
     /// What the image is to be called [default: the file's name]
@@ -19,22 +34,40 @@ pub struct LoadArgs {
     client: ClientArgs,
 }
 
+/// Prints the name of each image, a line each; what was left out goes to standard error.
 pub fn load(args: LoadArgs) -> Result<(), ClientError> {
+    let parameters = [("reference", args.reference), ("platform", args.platform)];
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters.iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+    let answer = upload(&args.client, &args.file, format!("/api/v1/images/load?{}", query.finish()))?;
+    for image in answer["items"].as_array().into_iter().flatten() {
+        println!("{}", image["metadata"]["name"].as_str().unwrap_or_default());
+    }
+    for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("{note}");
+    }
+    Ok(())
+}
+
+pub fn import(args: ImportArgs) -> Result<(), ClientError> {
     let reference = args.reference.clone().unwrap_or_else(|| reference_of(&args.file));
     let query: String = form_urlencoded::byte_serialize(reference.as_bytes()).collect();
-    let answer = block_on(async {
-        let body = if args.file == Path::new("-") {
-            Body::from_stream(ReaderStream::with_capacity(tokio::io::stdin(), 64 << 10))
-        } else {
-            let file =
-                tokio::fs::File::open(&args.file).await.map_err(|source| ClientError::ReadFile { path: args.file.clone(), source })?;
-            Body::from_stream(ReaderStream::with_capacity(file, 64 << 10))
-        };
-        let target = format!("/api/v1/images/import?reference={query}");
-        args.client.call(Method::POST, &target, Some("application/octet-stream"), body).await
-    })?;
+    let answer = upload(&args.client, &args.file, format!("/api/v1/images/import?reference={query}"))?;
     println!("{}", answer["metadata"]["name"].as_str().unwrap_or_default());
     Ok(())
+}
+
+fn upload(client: &ClientArgs, file: &Path, target: String) -> Result<Value, ClientError> {
+    block_on(async {
+        let body = if file == Path::new("-") {
+            Body::from_stream(ReaderStream::with_capacity(tokio::io::stdin(), 64 << 10))
+        } else {
+            let opened = tokio::fs::File::open(file).await;
+            let opened = opened.map_err(|source| ClientError::ReadFile { path: file.to_owned(), source })?;
+            Body::from_stream(ReaderStream::with_capacity(opened, 64 << 10))
+        };
+        client.call(Method::POST, &target, Some("application/octet-stream"), body).await
+    })
 }
 
 /// `busybox` of `some/folder/busybox.tar.gz`.

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -44,7 +44,7 @@ pub fn app(state: AppState) -> Router {
     let (api, _) = api().split_for_parts();
     let api = api.layer(from_fn_with_state(state.clone(), replay::layer)).layer(from_fn_with_state(state.clone(), access::api_layer));
     let pages = dashboard::dashboard_routes().layer(from_fn(access::page_layer)).merge(dashboard::open_routes());
-    Router::new()
+    let router = Router::new()
         .merge(api)
         .merge(pages)
         .merge(login::routes())
@@ -56,7 +56,9 @@ pub fn app(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), authenticate::layer))
         .layer(from_fn_with_state(state.clone(), limits::layer))
         .layer(from_fn_with_state(state.clone(), request::layer))
-        .with_state(state)
+        .with_state(state);
+    // Around the router: it must see the path as it is to be looked for.
+    Router::new().fallback_service(router).layer(map_request(images::encode_slashes))
 }
 
 async fn no_such_route(request: Request) -> ApiError {

@@ -13,7 +13,12 @@ pub enum ImageError {
     Invalid(Vec<Fault>),
     /// The layer was refused, or the one who sent it stopped. Nothing of it is left.
     #[error(transparent)]
-    Layer(NodeError),
+    Layer(#[from] NodeError),
+    /// One of the archive's images cannot be what it says.
+    #[error("the image {image}: {message}")]
+    Unfit { image: String, message: String },
+    #[error("a reference is for one image, and the archive has {0}")]
+    Several(usize),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot write the image's configuration")]

@@ -70,11 +70,11 @@ async fn a_layer_goes_with_its_last_image() {
     let f = Fixture::new().await;
     f.import("a", b"tar").await.unwrap();
     let (image, _) = f.import("b", b"other").await.unwrap();
-    f.images.delete("a").await.unwrap();
+    f.images.delete("a", false).await.unwrap();
     assert_eq!(f.node.layers().len(), 1);
-    f.images.delete(&image.id[..12]).await.unwrap();
+    f.images.delete(&image.id[..12], false).await.unwrap();
     assert!(f.node.layers().is_empty() && f.images.resolve("b").is_err());
-    assert!(matches!(f.images.delete("b").await, Err(ImageError::Lookup(Lookup::NotFound { .. }))));
+    assert!(matches!(f.images.delete("b", false).await, Err(ImageError::Lookup(Lookup::NotFound { .. }))));
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn an_image_in_use_stays_whole() {
         image: image.id.clone(),
     };
     f.images.store.create_container(new).await.unwrap();
-    let refused = f.images.delete("a").await;
+    let refused = f.images.delete("a", false).await;
     assert!(matches!(&refused, Err(ImageError::Store(StoreError::InUse { by, .. })) if *by == ["web"]), "{refused:?}");
     assert_eq!((f.node.layers().len(), f.images.resolve("a").unwrap().id.clone()), (1, image.id.clone()));
 }
@@ -153,6 +153,38 @@ async fn what_a_crash_left_is_cleared_at_the_next_start() {
     let scans = f.node.count("diskUsage");
     open(&f.folder, &f.node).await.sweep().await.unwrap();
     assert_eq!(f.node.count("diskUsage"), scans, "the disk is not walked without a reason");
+}
+
+/// What a worker would answer for an image of one layer, as the fake takes it.
+fn loaded(names: &[&str], config: &str) -> Vec<u8> {
+    let layer = "c".repeat(64);
+    let config_digest = format!("sha256:{}", crate::store::hex(&<sha2::Sha256 as sha2::Digest>::digest(config)));
+    let layers = serde_json::json!([{"layer": layer, "size": 7, "entries": 1, "compressedDigest": "sha256:00"}]);
+    let image =
+        serde_json::json!({"references": names, "manifestDigest": null, "configDigest": config_digest, "config": config, "layers": layers});
+    serde_json::json!([image]).to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn an_archive_comes_whole_or_not_at_all() {
+    let f = Fixture::new().await;
+    let load = |body: Vec<u8>, reference: Option<&str>| {
+        let reference = reference.map(|text| text.parse().unwrap());
+        f.images.load(LoadRequest { reference, ..LoadRequest::default() }, Box::new(io::Cursor::new(body)))
+    };
+    let good = r#"{"architecture":null,"os":"linux","config":{"User":null,"Cmd":["x"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let unfit = load(loaded(&["a:1"], r#"{"rootfs":{"type":7}}"#), None).await;
+    assert!(matches!(unfit, Err(ImageError::Unfit { .. })), "{unfit:?}");
+    assert!(f.node.layers().is_empty() && f.images.store.images().is_empty());
+    let first = load(loaded(&["a:1", "b:1"], good), None).await.unwrap();
+    assert!(first.images[0].1 && first.images[0].0.references.len() == 2);
+    let version = f.images.resolve("b:1").unwrap().version;
+    let again = load(loaded(&["b:1"], good), None).await.unwrap();
+    assert!(!again.images[0].1 && f.images.resolve("a:1").unwrap().version == version, "what is here already is not written again");
+    let renamed = load(loaded(&["b:1"], good), Some("c:1")).await.unwrap();
+    assert_eq!(renamed.images[0].0.references.len(), 3);
+    f.images.store.close().await;
+    assert!(open(&f.folder, &f.node).await.store.interrupted_imports().is_empty());
 }
 
 fn node_limits(intent: &str) -> crate::node::ImportLimits {

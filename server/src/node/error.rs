@@ -26,9 +26,9 @@ pub enum NodeError {
     /// The peer speaks another version, or is not who it should be.
     #[error("an answer that does not belong to {verb}")]
     Unexpected { verb: &'static str },
-    /// The one who sent the layer stopped in the middle. What was unpacked until then may have become a layer.
-    #[error("the layer's bytes ended early")]
-    Body { source: Arc<io::Error>, layer: Option<LayerId> },
+    /// The one who sent the bytes stopped in the middle. What was unpacked until then may have become layers.
+    #[error("the body ended early: {source}")]
+    Body { source: Arc<io::Error>, layers: Vec<LayerId> },
     /// The runtime understood, and says why not.
     #[error("{0}")]
     Refused(RuntimeError),

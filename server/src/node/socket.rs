@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::error::NodeError;
 use super::exec::ExecSession;
 use super::shim::ShimConnection;
-use super::{Answer, Attachment, ImportLimits, ImportedLayer, LayerBody, Node, frame};
+use super::{Answer, Attachment, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, frame};
 
 /// Longer than any step of the runtime: its own deadlines (10 s for a cgroup to empty) come first.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -55,10 +55,48 @@ impl SocketNode {
         launcher_answer(&mut stream).await
     }
 
-    async fn send_layer(&self, limits: ImportLimits, mut body: LayerBody) -> Result<ImportedLayer, NodeError> {
-        let (mut read, mut write) = self.connect_launcher().await?.into_split();
+    async fn send_layer(&self, limits: ImportLimits, body: LayerBody) -> Result<ImportedLayer, NodeError> {
         let request =
             LauncherRequest::ImportLayer { staging: limits.staging, max_bytes: limits.max_bytes, max_entries: limits.max_entries };
+        let (broken, answer) = self.upload(request, body).await?;
+        let imported = match answer {
+            Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
+                Ok(ImportedLayer { layer, size, entries, compressed_digest })
+            }
+            Ok(_) => Err(NodeError::unexpected("importLayer")),
+            Err(error) => Err(error),
+        };
+        match broken {
+            Some(source) => Err(NodeError::Body { source: Arc::new(source), layers: imported.into_iter().map(|i| i.layer).collect() }),
+            None => imported,
+        }
+    }
+
+    async fn send_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Result<LoadedArchive, NodeError> {
+        let ImportLimits { staging, max_bytes, max_entries } = limits;
+        let (broken, answer) = self.upload(LauncherRequest::LoadArchive { staging, max_bytes, max_entries, platform }, body).await?;
+        let loaded = match answer {
+            Ok(LauncherAnswer::ArchiveLoaded { images, notes }) => Ok(LoadedArchive { images, notes }),
+            Ok(_) => Err(NodeError::unexpected("loadArchive")),
+            Err(error) => Err(error),
+        };
+        match broken {
+            Some(source) => {
+                let images = loaded.into_iter().flat_map(|loaded| loaded.images);
+                let layers = images.flat_map(|image| image.layers).map(|layer| layer.layer).collect();
+                Err(NodeError::Body { source: Arc::new(source), layers })
+            }
+            None => loaded,
+        }
+    }
+
+    /// Sends `body` after the request: why that broke off, if it did, and the answer.
+    async fn upload(
+        &self,
+        request: LauncherRequest,
+        mut body: LayerBody,
+    ) -> Result<(Option<io::Error>, Result<LauncherAnswer, NodeError>), NodeError> {
+        let (mut read, mut write) = self.connect_launcher().await?.into_split();
         write.write_all(&encode(&request).map_err(NodeError::io("the launcher"))?).await.map_err(NodeError::io("the launcher"))?;
         let sending = async {
             let mut broken = None;
@@ -82,23 +120,13 @@ impl SocketNode {
         let receiving = launcher_answer(&mut read);
         tokio::pin!(sending, receiving);
         // An answer before the last byte is a refusal: the rest need not be sent.
-        let (broken, answer) = tokio::select! {
-            answer = &mut receiving => (None, answer),
+        tokio::select! {
+            answer = &mut receiving => Ok((None, answer)),
             broken = &mut sending => {
                 let answer = timeout(IMPORT_DEADLINE, &mut receiving).await;
-                (broken, answer.unwrap_or(Err(NodeError::Deadline { peer: "the import worker", within: IMPORT_DEADLINE })))
+                let late = NodeError::Deadline { peer: "the import worker", within: IMPORT_DEADLINE };
+                Ok((broken, answer.unwrap_or(Err(late))))
             }
-        };
-        let imported = match answer {
-            Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
-                Ok(ImportedLayer { layer, size, entries, compressed_digest })
-            }
-            Ok(_) => Err(NodeError::unexpected("importLayer")),
-            Err(error) => Err(error),
-        };
-        match broken {
-            Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: imported.ok().map(|imported| imported.layer) }),
-            None => imported,
         }
     }
 
@@ -175,6 +203,10 @@ impl Node for SocketNode {
 
     fn import_layer(&self, limits: ImportLimits, body: LayerBody) -> Answer<'_, ImportedLayer> {
         Box::pin(self.send_layer(limits, body))
+    }
+
+    fn load_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Answer<'_, LoadedArchive> {
+        Box::pin(self.send_archive(limits, platform, body))
     }
 
     fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer> {

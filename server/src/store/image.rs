@@ -31,6 +31,8 @@ pub struct ImageRecord {
     pub oci: OciImage,
     /// The configuration byte for byte: what the id is the digest of.
     pub config_json: Arc<str>,
+    /// `sha256:…` of the manifest that it came with.
+    pub manifest_digest: Option<String>,
     pub origin: String,
     pub created: Timestamp,
     pub generation: u64,
@@ -41,14 +43,17 @@ pub struct ImageRecord {
 #[derive(Debug, Clone)]
 pub struct NewImage {
     pub id: String,
-    pub reference: Option<Reference>,
+    pub references: Vec<Reference>,
     pub layers: Vec<ImageLayer>,
     pub oci: OciImage,
     pub config_json: String,
+    pub manifest_digest: Option<String>,
+    /// `imported`, `loaded`, …: also the event's reason.
     pub origin: String,
-    /// What [`Store::begin_import`] gave: fulfilled in the same transaction.
-    pub intent: Option<String>,
 }
+
+/// An image after it was put, and whether it is new.
+pub type PutImage = (Arc<ImageRecord>, bool);
 
 impl ImageRecord {
     /// The first reference in its short form, or the first 12 digits of the id.
@@ -79,7 +84,9 @@ impl ImageRecord {
                 id: format!("sha256:{}", self.id),
                 size: self.layers.iter().map(|layer| layer.size).sum(),
                 layers: self.layers.clone(),
+                digest: self.manifest_digest.clone(),
                 origin: self.origin.clone(),
+                created: self.oci.created,
                 architecture: self.oci.architecture.clone(),
                 os: self.oci.os.clone(),
                 config: self.oci.config.clone(),
@@ -90,9 +97,10 @@ impl ImageRecord {
 
     fn insert(&self) -> Result<Piece, StoreError> {
         Ok(Piece::new(
-            "INSERT INTO images (id, reference_names, layers, config, origin, created_at, generation, resource_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (id) DO UPDATE SET reference_names = excluded.reference_names, layers = excluded.layers, generation = excluded.generation, \
-             resource_version = excluded.resource_version",
+            "INSERT INTO images (id, reference_names, layers, config, origin, created_at, generation, resource_version, manifest_digest) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET reference_names = excluded.reference_names, \
+             layers = excluded.layers, generation = excluded.generation, resource_version = excluded.resource_version, \
+             manifest_digest = excluded.manifest_digest",
             [
                 self.id.as_str().into(),
                 json(&self.references)?.into(),
@@ -102,6 +110,7 @@ impl ImageRecord {
                 self.created.to_string().into(),
                 self.generation.into(),
                 self.version.into(),
+                self.manifest_digest.clone().into(),
             ],
         ))
     }
@@ -188,50 +197,27 @@ impl Store {
         &self.inner.interrupted
     }
 
-    /// Makes the image known, or gives a known one a further reference. A reference that another image has moves here, as in Docker.
-    /// The flag says whether the image is new.
-    pub async fn put_image(&self, new: NewImage) -> Result<(Arc<ImageRecord>, bool), StoreError> {
+    /// Makes images known, or gives known ones further references, all or none. A reference that another image has moves here, as in
+    /// Docker. `intent` is what [`Self::begin_import`] gave: fulfilled in the same transaction. What changes nothing is not written.
+    pub async fn put_images(&self, images: Vec<NewImage>, intent: Option<&str>) -> Result<Vec<PutImage>, StoreError> {
         let now = self.now();
         let staged = self.inner.writer.write(move |stage| {
-            let known = stage.tables.images.get(&new.id).cloned();
-            let reference = new.reference.as_ref().map(ToString::to_string);
-            let mut record = known.as_deref().cloned().unwrap_or_else(|| ImageRecord {
-                id: new.id.clone(),
-                references: Vec::new(),
-                layers: new.layers.clone(),
-                oci: new.oci.clone(),
-                config_json: new.config_json.as_str().into(),
-                origin: new.origin.clone(),
-                created: now,
-                generation: 0,
-                version: 0,
-            });
-            take_reference_from_others(stage, &new.id, reference.as_deref())?;
-            if let Some(reference) = reference.filter(|reference| !record.references.contains(reference)) {
-                record.references.push(reference);
-            }
-            record.generation += 1;
-            record.version = stage.next_revision();
-            let (record, created) = (Arc::new(record), known.is_none());
-            let piece = record.insert()?;
-            stage.put(Change::ImagePut(Arc::clone(&record)), piece);
-            put_layers(stage, &record.layers);
-            if let Some(intent) = &new.intent {
+            let put = images.into_iter().map(|new| put_image(stage, new, now)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(intent) = intent {
                 stage.sql(forget(intent));
             }
-            let message = format!("{} bytes in {} layers", record.layers.iter().map(|l| l.size).sum::<u64>(), record.layers.len());
-            stage.event(NewEvent::new(now, record.reference(), if created { "Imported" } else { "Tagged" }, message))?;
-            Ok((record, created))
+            // As they are after the last of them: one may have taken another's name.
+            Ok(put.into_iter().map(|(record, new)| (stage.tables.images.get(&record.id).cloned().unwrap_or(record), new)).collect())
         })?;
         staged.durable().await
     }
 
-    /// Takes one reference away, or the whole image when `reference` is None or its last. Layers that nothing uses any more stay known
+    /// Takes one reference away, or the whole image when `reference` is None or its last; with `force` one in use only loses its names. Layers that nothing uses any more stay known
     /// until [`Self::forget_layer`].
     ///
     /// # Errors
     /// `NotFound`, `InUse` naming the containers when the image itself would go, and those of a commit.
-    pub async fn remove_image(&self, id: &str, reference: Option<&Reference>) -> Result<(), StoreError> {
+    pub async fn remove_image(&self, id: &str, reference: Option<&Reference>, force: bool) -> Result<(), StoreError> {
         let now = self.now();
         let reference = reference.map(ToString::to_string);
         let staged = self.inner.writer.write(|stage| {
@@ -247,6 +233,11 @@ impl Store {
                 return stage.event(NewEvent::new(now, record.reference(), "Untagged", reference.unwrap_or_default()));
             }
             let by = users(stage.tables, id);
+            if !by.is_empty() && force {
+                let gone = record.references.join(", ");
+                put_references(stage, &record, Vec::new())?;
+                return stage.event(NewEvent::new(now, record.reference(), "Untagged", gone));
+            }
             if !by.is_empty() {
                 return Err(StoreError::InUse { kind: KIND, name: record.name(), by });
             }
@@ -290,10 +281,53 @@ fn forget(intent: &str) -> Piece {
     Piece::new("DELETE FROM intents WHERE id = ?", [intent.into()])
 }
 
-/// With tag and digest, the digest decides; Berth knows digests of configurations only, so that is compared with the id.
+fn put_image(stage: &mut Stage<'_>, new: NewImage, now: Timestamp) -> Result<PutImage, StoreError> {
+    let known = stage.tables.images.get(&new.id).cloned();
+    let mut record = known.as_deref().cloned().unwrap_or_else(|| ImageRecord {
+        id: new.id.clone(),
+        references: Vec::new(),
+        layers: new.layers.clone(),
+        oci: new.oci.clone(),
+        config_json: new.config_json.as_str().into(),
+        manifest_digest: None,
+        origin: new.origin.clone(),
+        created: now,
+        generation: 0,
+        version: 0,
+    });
+    for reference in new.references.iter().map(ToString::to_string) {
+        take_reference_from_others(stage, &new.id, &reference)?;
+        if !record.references.contains(&reference) {
+            record.references.push(reference);
+        }
+    }
+    if new.manifest_digest.is_some() {
+        record.manifest_digest = new.manifest_digest;
+    }
+    if let Some(known) = known.as_ref().filter(|known| ***known == record) {
+        return Ok((Arc::clone(known), false));
+    }
+    record.generation += 1;
+    record.version = stage.next_revision();
+    let (record, created) = (Arc::new(record), known.is_none());
+    let piece = record.insert()?;
+    stage.put(Change::ImagePut(Arc::clone(&record)), piece);
+    put_layers(stage, &record.layers);
+    let message = format!("{} bytes in {} layers", record.layers.iter().map(|l| l.size).sum::<u64>(), record.layers.len());
+    let reason = match record.origin.as_str() {
+        _ if !created => "Tagged",
+        "loaded" => "Loaded",
+        _ => "Imported",
+    };
+    stage.event(NewEvent::new(now, record.reference(), reason, message))?;
+    Ok((record, created))
+}
+
+/// With tag and digest, the digest decides: the manifest's, or the configuration's, which is the id.
 fn find_reference(tables: &Tables, reference: &Reference) -> Option<Arc<ImageRecord>> {
     if let Some(digest) = &reference.digest {
-        return tables.images.get(digits(digest)).cloned();
+        let by_manifest = || tables.images.values().find(|image| image.manifest_digest.as_ref() == Some(digest));
+        return tables.images.get(digits(digest)).or_else(by_manifest).cloned();
     }
     tables.references.get(&reference.to_string()).and_then(|id| tables.images.get(id)).cloned()
 }
@@ -316,8 +350,7 @@ fn put_references(stage: &mut Stage<'_>, record: &ImageRecord, references: Vec<S
     Ok(())
 }
 
-fn take_reference_from_others(stage: &mut Stage<'_>, id: &str, reference: Option<&str>) -> Result<(), StoreError> {
-    let Some(reference) = reference else { return Ok(()) };
+fn take_reference_from_others(stage: &mut Stage<'_>, id: &str, reference: &str) -> Result<(), StoreError> {
     let Some(other) = stage.tables.references.get(reference).filter(|owner| *owner != id) else { return Ok(()) };
     let Some(other) = stage.tables.images.get(other).cloned() else { return Ok(()) };
     let rest = other.references.iter().filter(|kept| *kept != reference).cloned().collect();

@@ -46,7 +46,7 @@ pub use container::{ContainerChange, ContainerRecord, Desired, NewContainer, Pro
 pub use error::{Cause, Lookup, StoreError, UpdateError};
 pub use event::{EventFilter, EventRecord};
 pub use idempotency::{KeyGuard, Replay, StoredAnswer};
-pub use image::{ImageRecord, NewImage};
+pub use image::{ImageRecord, NewImage, PutImage};
 pub use list::{BadToken, ListQuery, Page};
 pub use publish::{ContainerWatch, Watched};
 pub use session::SessionRow;

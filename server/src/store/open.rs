@@ -203,6 +203,7 @@ fn image(row: &SqliteRow) -> Result<ImageRecord, StoreError> {
         layers: document(row, "layers")?,
         oci: document::<OciImage>(row, "config")?,
         config_json: config_json.into(),
+        manifest_digest: row.get("manifest_digest"),
         origin: row.get("origin"),
         created: time(row, "created_at")?,
         generation: number(row, "generation"),

@@ -29,7 +29,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::at("2026-01-02T03:04:05Z".parse().unwrap());
         let store = Store::open(&folder.path().join("berth.db"), Arc::new(clock.clone())).await.unwrap();
-        store.put_image(image("a", Some("busybox"))).await.unwrap();
+        store.put_images(vec![image("a", Some("busybox"))], None).await.unwrap();
         Fixture { folder, clock, store }
     }
 
@@ -53,13 +53,17 @@ fn image(digit: &str, reference: Option<&str>) -> NewImage {
     let oci = OciImage { created: None, architecture: "amd64".to_owned(), os: "linux".to_owned(), config: ImageConfig::default(), rootfs };
     NewImage {
         id: digit.repeat(64),
-        reference: reference.map(|text| text.parse().unwrap()),
+        references: reference.map(|text| text.parse().unwrap()).into_iter().collect(),
         layers: vec![ImageLayer { diff_id, size: 10 }],
         config_json: serde_json::to_string(&oci).unwrap(),
         oci,
+        manifest_digest: None,
         origin: "imported".to_owned(),
-        intent: None,
     }
+}
+
+async fn put(store: &Store, image: NewImage) -> PutImage {
+    store.put_images(vec![image], None).await.unwrap().remove(0)
 }
 
 fn new(name: &str) -> NewContainer {
@@ -257,23 +261,23 @@ async fn images_share_layers_and_move_references() {
     let made = f.create("web").await;
     assert_eq!(f.store.image("docker.io/library/busybox:latest").unwrap().id, "a".repeat(64));
     assert_eq!(f.store.image("aaaaaaaa").unwrap().id, "a".repeat(64));
-    let (b, created) = f.store.put_image(image("b", Some("busybox"))).await.unwrap();
+    let (b, created) = put(&f.store, image("b", Some("busybox"))).await;
     assert!(created && f.store.image("busybox").unwrap().id == b.id);
     assert!(f.store.image_by_id(&"a".repeat(64)).unwrap().references.is_empty());
-    assert!(!f.store.put_image(image("b", Some("other:1"))).await.unwrap().1);
+    assert!(!put(&f.store, image("b", Some("other:1"))).await.1);
 
-    let in_use = f.store.remove_image(&"a".repeat(64), None).await;
+    let in_use = f.store.remove_image(&"a".repeat(64), None, false).await;
     assert!(matches!(&in_use, Err(StoreError::InUse { by, .. }) if *by == ["web"]), "{in_use:?}");
-    f.store.remove_image(&b.id, Some(&"busybox".parse().unwrap())).await.unwrap();
+    f.store.remove_image(&b.id, Some(&"busybox".parse().unwrap()), false).await.unwrap();
     assert_eq!(f.store.image("other:1").unwrap().id, b.id);
     assert!(f.store.unused_layers().is_empty());
-    f.store.remove_image(&b.id, Some(&"other:1".parse().unwrap())).await.unwrap();
+    f.store.remove_image(&b.id, Some(&"other:1".parse().unwrap()), false).await.unwrap();
     assert_eq!(f.store.unused_layers(), ["b".repeat(64)]);
     f.store.forget_layer(&"b".repeat(64)).await.unwrap();
     assert!(f.store.unused_layers().is_empty() && !f.store.knows_layer(&"b".repeat(64)));
 
     f.store.remove_container(&made.uid, Vec::new()).unwrap().durable().await.unwrap();
-    f.store.remove_image(&"a".repeat(64), None).await.unwrap();
+    f.store.remove_image(&"a".repeat(64), None, false).await.unwrap();
     let gone = f.store.create_container(new("late")).await;
     assert!(matches!(gone, Err(StoreError::NotFound { kind: "image", .. })));
 }
@@ -283,7 +287,7 @@ async fn an_import_that_nobody_finished_is_found_at_the_next_start() {
     let mut f = Fixture::new().await;
     let [kept, failed, cut] =
         [f.store.begin_import().await.unwrap(), f.store.begin_import().await.unwrap(), f.store.begin_import().await.unwrap()];
-    f.store.put_image(NewImage { intent: Some(kept), ..image("c", None) }).await.unwrap();
+    f.store.put_images(vec![image("c", None)], Some(&kept)).await.unwrap();
     f.store.forget_intent(&failed).await.unwrap();
     f.reopen().await;
     assert_eq!(f.store.interrupted_imports(), [cut]);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::common::archive::{self, Image};
 use crate::common::image::Tar;
 use crate::common::{Berth, Scope, host};
 use crate::{Test, tests};
@@ -37,6 +38,7 @@ const CONTROL_PLANE: &[&str] = &[
     "reconcile.cleaned",
     "reconcile.removed",
     "image.imported",
+    "image.loaded",
     "image.layer-removed",
 ];
 
@@ -134,6 +136,11 @@ fn life(berth: &Berth, tell: &mut dyn FnMut(&str, u16)) {
     let tar = Tar::new().folder("bin", 0o755).file("bin/nothing", 0o755, b"nothing").finish();
     let import = api.post("/api/v1/images/import?reference=tiny").bytes("application/x-tar", tar).patience(Duration::from_secs(20));
     tell("import", import.try_send().map_or(0, |answer| answer.status));
+    let archive = archive::docker(&[Image::new("tiny:2", vec![Tar::new().file("nothing", 0o644, b"").finish()])]);
+    let load = api.post("/api/v1/images/load").bytes("application/x-tar", archive).patience(Duration::from_secs(20));
+    tell("load", load.try_send().map_or(0, |answer| answer.status));
+    let delete = api.delete("/api/v1/images/tiny:2").patience(Duration::from_secs(20)).try_send();
+    tell("delete the loaded image", delete.map_or(0, |answer| answer.status));
     let delete = api.delete("/api/v1/images/tiny").patience(Duration::from_secs(20)).try_send();
     tell("delete the image", delete.map_or(0, |answer| answer.status));
 }

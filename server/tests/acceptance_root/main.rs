@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod archives;
 mod browser;
 mod crashes;
 mod dashboard;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
     }
     let groups = [
         access::tests(),
+        archives::tests(),
         browser::tests(),
         crashes::tests(),
         dashboard::tests(),

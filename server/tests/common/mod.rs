@@ -8,6 +8,7 @@
 //!
 //! Not a library for production: it panics where a test should fail.
 
+pub(crate) mod archive;
 pub(crate) mod berth;
 pub(crate) mod host;
 pub(crate) mod http;

@@ -51,6 +51,10 @@ pub struct ImagePage {
     pub user: String,
     pub working_dir: String,
     pub stop_signal: String,
+    /// What it says that it listens on: `80/tcp`.
+    pub ports: Vec<String>,
+    /// Paths that get a volume of their own.
+    pub volumes: Vec<String>,
     pub labels: Vec<(String, String)>,
     /// Name and uid of the containers made from it.
     pub used_by: Vec<(String, String)>,

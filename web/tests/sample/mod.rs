@@ -671,6 +671,8 @@ fn image(frame: Frame) -> ImagePage {
         user: String::new(),
         working_dir: String::new(),
         stop_signal: "SIGQUIT".into(),
+        ports: strings(&["80/tcp"]),
+        volumes: strings(&["/var/cache/nginx"]),
         labels: pairs(&[("maintainer", "someone")]),
         used_by: pairs(&[("web", WEB_UID)]),
     }

@@ -19,7 +19,7 @@ use super::visit::{Visit, html, with_flash};
 use crate::http::auth::{Caller, Role};
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::state::{App, AppState};
-use crate::image::ImportRequest;
+use crate::image::{ImportRequest, LoadRequest};
 use crate::model::Image;
 use crate::model::image::ImageConfig;
 use crate::model::name::Reference;
@@ -49,6 +49,8 @@ pub(super) async fn one(State(state): State<AppState>, Path(reference): Path<Str
         user: config.user.clone(),
         working_dir: config.working_dir.clone(),
         stop_signal: config.stop_signal.clone(),
+        ports: config.exposed_ports.keys().cloned().collect(),
+        volumes: config.volumes.keys().cloned().collect(),
         labels: convert::pairs(&config.labels),
         used_by: status.used_by.iter().map(with_uid).collect(),
         image: row(&image, visit.now),
@@ -59,7 +61,7 @@ pub(super) async fn one(State(state): State<AppState>, Path(reference): Path<Str
 pub(super) async fn delete(State(state): State<AppState>, caller: Caller, Path(reference): Path<String>) -> ApiResult<Redirect> {
     caller.require(Role::Admin)?;
     let name = state.store.image(&reference)?.id.chars().take(12).collect::<String>();
-    state.images.delete(&reference).await?;
+    state.images.delete(&reference, false).await?;
     Ok(Redirect::to(&with_flash("/images", "image-deleted", &name)))
 }
 
@@ -110,11 +112,16 @@ async fn import(state: &App, fields: &Fields, file: Field<'static>) -> ApiResult
     if reference.as_ref().is_some_and(|reference| reference.digest.is_some()) {
         return Err(ApiError::field("/query/reference", "must not have a digest: that is what the import finds out"));
     }
+    let chunks = file.map(|chunk| chunk.map_err(io::Error::other));
+    let body = Box::new(StreamReader::new(Box::pin(chunks)));
+    if given("format") == Some("archive") {
+        let loaded = state.images.load(LoadRequest { reference, ..LoadRequest::default() }, body).await?;
+        return Ok(loaded.images.first().map(|(image, _)| image.id.clone()).unwrap_or_default());
+    }
     let cmd = given("imageCommand").map(form::words).transpose().map_err(|message| ApiError::field("/query/command", message))?;
     let config = ImageConfig { cmd: cmd.unwrap_or_default(), ..ImageConfig::default() };
     let request = ImportRequest { reference, config, ..ImportRequest::default() };
-    let chunks = file.map(|chunk| chunk.map_err(io::Error::other));
-    let (image, _) = state.images.import(request, Box::new(StreamReader::new(Box::pin(chunks)))).await?;
+    let (image, _) = state.images.import(request, body).await?;
     Ok(image.id.clone())
 }
 

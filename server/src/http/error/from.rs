@@ -95,6 +95,8 @@ impl From<ImageError> for ApiError {
                 faults.into_iter().map(|fault| FieldError::new(crate::http::images::query_path(&fault.path), fault.message)).collect(),
             ),
             ImageError::Layer(error) => error.into(),
+            error @ ImageError::Unfit { .. } => ApiError::new(ErrorCode::BadArchive, error.to_string()),
+            error @ ImageError::Several(_) => ApiError::field("/query/reference", error.to_string()),
             ImageError::Store(error) => error.into(),
             error @ ImageError::Encode(_) => ApiError::internal(error),
         }

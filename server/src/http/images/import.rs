@@ -1,32 +1,21 @@
 //! `POST /api/v1/images/import`.
 
-use std::io;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio_util::io::StreamReader;
 use utoipa::IntoParams;
 
+use super::upload;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ApiQuery;
-use crate::http::extract::json::require_media_type;
 use crate::http::list;
 use crate::http::state::AppState;
 use crate::image::ImportRequest;
 use crate::model::Image;
-use crate::model::image::ImageConfig;
+use crate::model::image::{Healthcheck, ImageConfig, Present};
 use crate::model::name::Reference;
-
-/// How an upload may begin and go on: with a pause of at most so long.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
-
-const TARS: &[&str] =
-    &["application/x-tar", "application/tar", "application/gzip", "application/x-gzip", "application/zstd", "application/octet-stream"];
 
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", default)]
@@ -49,6 +38,12 @@ pub struct ImportParams {
     /// Labels: a JSON object, or one `key=value`.
     label: Option<String>,
     stop_signal: Option<String>,
+    /// Ports that it serves (`80/tcp`), for people: a JSON array, or one of them.
+    expose: Option<String>,
+    /// Paths that get a volume of their own: a JSON array, or one of them.
+    volume: Option<String>,
+    /// How to see whether it is well: a JSON object in Docker's form (`{"Test": ["CMD", "true"], "Interval": 30000000000}`), or a line for its shell.
+    healthcheck: Option<String>,
     /// As in the OCI image specification (`amd64`); this machine's when absent.
     architecture: Option<String>,
 }
@@ -67,30 +62,16 @@ pub async fn import_image(
     ApiQuery(params): ApiQuery<ImportParams>,
     body: Body,
 ) -> ApiResult<Response> {
-    require_media_type(&headers, TARS)?;
     let request = request(params)?;
     let name = request.reference.as_ref().map(Reference::familiar);
-    let chunks = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
-    let chunks = tokio_stream::StreamExt::timeout(chunks, STALLED_AFTER).map(|chunk| match chunk {
-        Ok(chunk) => chunk,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the upload stalled")),
-    });
-    let (image, _) = state.images.import(request, Box::new(StreamReader::new(Box::pin(chunks)))).await?;
-    let place = name.unwrap_or_else(|| image.id.clone());
-    let place: String = form_urlencoded::byte_serialize(place.as_bytes()).collect();
-    // `:` needs no escape in a path, and people read it.
-    let location = format!("/api/v1/images/{}", place.replace("%3A", ":"));
+    let body = upload::read(&headers, body, request.limits)?;
+    let (image, _) = state.images.import(request, body).await?;
+    let location = upload::location(name.as_deref().unwrap_or(&image.id));
     Ok(list::created(location, &list::json(&state.store.image_model(&image))?, &image.version.to_string()))
 }
 
 fn request(params: ImportParams) -> ApiResult<ImportRequest> {
-    let reference = match params.reference.as_deref() {
-        None => None,
-        Some(text) => Some(text.parse::<Reference>().map_err(|error| ApiError::field("/query/reference", error.to_string()))?),
-    };
-    if reference.as_ref().is_some_and(|reference| reference.digest.is_some()) {
-        return Err(ApiError::field("/query/reference", "must not have a digest: that is what the import finds out"));
-    }
+    let reference = upload::reference(params.reference.as_deref())?;
     let config = ImageConfig {
         cmd: words("/query/command", params.command)?,
         entrypoint: words("/query/entrypoint", params.entrypoint)?,
@@ -99,6 +80,9 @@ fn request(params: ImportParams) -> ApiResult<ImportRequest> {
         working_dir: params.working_dir.unwrap_or_default(),
         stop_signal: params.stop_signal.unwrap_or_default(),
         labels: labels(params.label)?,
+        exposed_ports: words("/query/expose", params.expose)?.into_iter().map(|port| (port, Present {})).collect(),
+        volumes: words("/query/volume", params.volume)?.into_iter().map(|path| (path, Present {})).collect(),
+        healthcheck: params.healthcheck.map(healthcheck).transpose()?,
     };
     Ok(ImportRequest { reference, config, architecture: params.architecture.unwrap_or_default(), ..ImportRequest::default() })
 }
@@ -124,6 +108,14 @@ fn labels(text: Option<String>) -> ApiResult<std::collections::BTreeMap<String, 
     Ok([(key.to_owned(), value.to_owned())].into())
 }
 
+fn healthcheck(text: String) -> ApiResult<Healthcheck> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(&text)
+            .map_err(|error| ApiError::field("/query/healthcheck", format!("must be Docker's Healthcheck: {error}")));
+    }
+    Ok(Healthcheck { test: vec!["CMD-SHELL".to_owned(), text], ..Healthcheck::default() })
+}
+
 /// The parameter behind a place in an image's configuration.
 pub fn query_path(path: &str) -> String {
     let names = [
@@ -133,6 +125,9 @@ pub fn query_path(path: &str) -> String {
         ("User", "user"),
         ("WorkingDir", "workingDir"),
         ("StopSignal", "stopSignal"),
+        ("ExposedPorts", "expose"),
+        ("Volumes", "volume"),
+        ("Healthcheck", "healthcheck"),
     ];
     let rest = path.strip_prefix("/config/").unwrap_or(path);
     match names.iter().find_map(|(field, name)| rest.strip_prefix(field).map(|rest| format!("/query/{name}{rest}"))) {
@@ -152,12 +147,16 @@ mod tests {
             command: Some("[\"sh\", \"-c\"]".into()),
             entrypoint: Some("/init".into()),
             label: Some("a=b=c".into()),
+            volume: Some("[\"/data\"]".into()),
+            healthcheck: Some("{\"Test\": [\"CMD\", \"true\"], \"Retries\": 2}".into()),
             ..ImportParams::default()
         };
         let request = request(params).unwrap();
         assert_eq!(request.config.cmd, ["sh", "-c"]);
         assert_eq!(request.config.entrypoint, ["/init"]);
         assert_eq!(request.config.labels["a"], "b=c");
+        assert!(request.config.volumes.contains_key("/data"));
+        assert_eq!(request.config.healthcheck.map(|check| (check.test.len(), check.retries)), Some((2, 2)));
         assert_eq!(query_path("/config/Env/2"), "/query/env/2");
     }
 
@@ -168,6 +167,7 @@ mod tests {
             (ImportParams { reference: Some("../x".into()), ..ImportParams::default() }, "/query/reference"),
             (ImportParams { reference: Some("sha256:zz".into()), ..ImportParams::default() }, "/query/reference"),
             (ImportParams { command: Some("[1]".into()), ..ImportParams::default() }, "/query/command"),
+            (ImportParams { healthcheck: Some("{\"Test\": 7}".into()), ..ImportParams::default() }, "/query/healthcheck"),
             (ImportParams { label: Some("nothing".into()), ..ImportParams::default() }, "/query/label"),
         ] {
             assert_eq!(request(params).unwrap_err().errors()[0].path, path);

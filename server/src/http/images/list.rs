@@ -21,9 +21,9 @@ pub async fn list_images(State(state): State<AppState>, headers: HeaderMap, ApiQ
     Ok(list::respond(&headers, &items, &meta))
 }
 
-/// One image. In the path a slash of the reference is written `%2F`.
+/// One image. In the path a slash of the reference may be written `%2F`, and need not.
 #[utoipa::path(get, path = "/api/v1/images/{reference}", operation_id = "getImage", tag = "images", security(("token" = ["viewer"])),
-    params(("reference" = String, Path, description = "A reference (`busybox:latest`), an id, or a unique beginning of its digits of 8 or more")),
+    params(("reference" = String, Path, description = "A reference (`busybox:latest`, `registry:5000/a/b@sha256:…`), an id, or a unique beginning of its digits of 8 or more")),
     responses((status = 200, description = "The image", body = Image), (status = 409, description = "More than one image fits")))]
 pub async fn get_image(State(state): State<AppState>, ApiPath(reference): ApiPath<String>, headers: HeaderMap) -> ApiResult<Response> {
     let image = state.store.image(&reference)?;
