@@ -45,7 +45,7 @@ export default async function ({ name, arrives }) {
   await person.page.getByLabel("Search", { exact: true }).fill("no such words");
   await person.sees(".notfound", "no such words");
   await person.page.getByLabel("Search", { exact: true }).fill("");
-  await person.presses("Pause");
+  await person.presses("Stop following");
   const paused = await person.page.locator(".line").count();
   const [download] = await Promise.all([person.page.waitForEvent("download"), person.follows("Download")]);
   const lines = (await (await download.createReadStream()).toArray()).join("").split("\n");
