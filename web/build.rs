@@ -7,8 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const SOURCES: &[&str] =
-    &["package.json", "package-lock.json", ".npmrc", "terminal/session.js", "terminal/strict.js", "terminal/terminal.css", "terminal/terminal.js"];
+const SOURCES: &[&str] = &[
+    "package.json",
+    "package-lock.json",
+    ".npmrc",
+    "terminal/session.js",
+    "terminal/strict.js",
+    "terminal/terminal.css",
+    "terminal/terminal.js",
+];
 const PRODUCTS: &[&str] = &["terminal.js", "terminal.css"];
 
 fn main() {

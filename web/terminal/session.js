@@ -24,10 +24,10 @@ export function open(path, on) {
     if (bytes[0] === STDOUT || bytes[0] === STDERR) on.output(body, bytes[0] === STDERR);
     else if (bytes[0] === STATUS) status = read(decoder.decode(body));
   };
-  // Why a WebSocket was refused a script is never told: the server is asked the same as a plain request.
-  socket.onclose = async ({ code, reason }) => {
+  // Why a WebSocket was refused a script is never told (the WebSockets standard, "fail the WebSocket connection").
+  socket.onclose = ({ code, reason }) => {
     if (status) on.ended(status);
-    else if (!opened) on.ended({ code: null, message: (await refusal(path)) ?? reason });
+    else if (!opened) on.ended({ code: null, message: "", refused: true });
     else on.ended({ code: null, message: reason || (code === 1000 ? "" : `WebSocket ${code}`), lost: code !== 1000 });
   };
 
@@ -56,16 +56,5 @@ function read(text) {
     return { code: cause ? Number(cause.message) : null, message: cause ? "" : (status.message ?? status.reason ?? "") };
   } catch {
     return { code: null, message: text };
-  }
-}
-
-async function refusal(path) {
-  try {
-    const answer = await fetch(path, { headers: { accept: "application/json" } });
-    const problem = await answer.json();
-    const faults = (problem.errors ?? []).map(({ path, message }) => `${path}: ${message}`);
-    return [problem.detail ?? problem.title, ...faults].filter(Boolean).join("; ");
-  } catch {
-    return null;
   }
 }

@@ -66,12 +66,12 @@ function start() {
         terminal.focus();
       },
       output: (bytes) => terminal.write(bytes),
-      ended({ code, message, lost }) {
+      ended({ code, message, lost, refused }) {
         if (session !== mine) return;
         session = null;
         busy(false);
-        const text = code !== null ? say(words.ended, { code }) : message ? say(words.failed, { why: message }) : words.closed;
-        tell(text, code === 0 || (code === null && !message) ? "idle" : "bad");
+        const text = refused ? words.refused : code !== null ? say(words.ended, { code }) : message ? say(words.failed, { why: message }) : words.closed;
+        tell(text, !refused && (code === 0 || (code === null && !message)) ? "idle" : "bad");
         terminal.write(`\r\n\x1b[2m${lost ? words.lost : text}\x1b[0m\r\n`);
         if (root.contains(document.activeElement)) connect.focus();
       },
@@ -125,8 +125,9 @@ function execPath({ api }, fields) {
   return `${api}/exec?${query}`;
 }
 
-function attachPath({ api, stdin }) {
-  return `${api}/attach?stdin=${stdin}`;
+// A terminal's screen is what was written before, too: without it there would be no prompt to see.
+function attachPath({ api, stdin, tty }) {
+  return `${api}/attach?stdin=${stdin}&logs=${tty}`;
 }
 
 // Words as the create form reads them: blanks between, quotes and backslashes around.

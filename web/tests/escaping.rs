@@ -208,15 +208,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ),
         html("events", &Events { frame: frame(text), rows: vec![event()], kind: s(), name: s(), reason: s(), older: Some(1) }),
         html("container events", &ContainerEvents { frame: frame(text), head: head(text), rows: vec![event()] }),
-        html(
-            "images",
-            &Images {
-                frame: frame(text),
-                rows: vec![image(text)],
-                total_bytes: 1,
-                form: form(text),
-            },
-        ),
+        html("images", &Images { frame: frame(text), rows: vec![image(text)], total_bytes: 1, form: form(text) }),
         html(
             "system",
             &System {
@@ -242,7 +234,17 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             },
         ),
         html("login", &Login { frame: frame(text), refused: Some(Refused::TooMany), next: s() }),
-        html("create", &Create { frame: frame(text), form: form(text), images: vec![s()], joinable: vec![s()], volumes: vec![s()], preview: Some(Preview { json: s(), curl: s() }) }),
+        html(
+            "create",
+            &Create {
+                frame: frame(text),
+                form: form(text),
+                images: vec![s()],
+                joinable: vec![s()],
+                volumes: vec![s()],
+                preview: Some(Preview { json: s(), curl: s() }),
+            },
+        ),
         html(
             "terminal",
             &Terminal {

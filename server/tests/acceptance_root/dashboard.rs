@@ -64,12 +64,12 @@ fn pages_hold_the_container(scope: &Scope<'_>) {
     }
     let log = page(&browser, &format!("/containers/{}/logs", container.name)).text();
     assert!(log.contains("a line of its log"));
-    for rest in ["/namespaces", "/processes", "/cgroup", "/explain", "/events", "/limits"] {
+    for rest in ["/namespaces", "/processes", "/cgroup", "/explain", "/events", "/limits", "/terminal"] {
         page(&browser, &format!("/containers/{}{rest}", container.name));
     }
     let front = browser.get("/").send();
     assert!(front.status == 200 || front.header("location") == Some("/containers"), "{} {:?}", front.status, front.header("location"));
-    for path in ["/images", "/events", "/system", "/containers/new", "/docs"] {
+    for path in ["/images", "/images/busybox:latest", "/events", "/system", "/containers/new", "/docs"] {
         page(&browser, path);
     }
     let inode = host::namespace(container.pid(), "net").unwrap().to_string();

@@ -29,6 +29,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod refusals;
+mod sessions;
 mod takeover;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         mounts::tests(),
         namespaces::tests(),
         refusals::tests(),
+        sessions::tests(),
         takeover::tests(),
     ];
     let trials = groups.into_iter().flatten().map(|test| {

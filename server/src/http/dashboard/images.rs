@@ -45,7 +45,12 @@ pub(super) async fn one(State(state): State<AppState>, Path(reference): Path<Str
         origin: status.origin.clone(),
         entrypoint: config.entrypoint.clone(),
         cmd: config.cmd.clone(),
-        env: config.env.iter().map(|line| line.split_once('=').unwrap_or((line, ""))).map(|(name, value)| (name.into(), value.into())).collect(),
+        env: config
+            .env
+            .iter()
+            .map(|line| line.split_once('=').unwrap_or((line, "")))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         user: config.user.clone(),
         working_dir: config.working_dir.clone(),
         stop_signal: config.stop_signal.clone(),
@@ -66,7 +71,13 @@ pub(super) async fn delete(State(state): State<AppState>, caller: Caller, Path(r
 }
 
 /// An upload as browsers send one (RFC 7578): the fields, then the file, which is unpacked as it comes.
-pub(super) async fn upload(State(state): State<AppState>, caller: Caller, visit: Visit, headers: HeaderMap, body: Body) -> ApiResult<Response> {
+pub(super) async fn upload(
+    State(state): State<AppState>,
+    caller: Caller,
+    visit: Visit,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
     caller.require(Role::Admin)?;
     let mut fields = Fields::new();
     match take(&state, &headers, body, &mut fields).await {

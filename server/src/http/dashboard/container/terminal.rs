@@ -7,7 +7,7 @@ use web::pages::{CreateForm, Executed, FieldError, Terminal};
 
 use super::Look;
 use crate::http::auth::Caller;
-use crate::http::containers::exec::{ExecAnswer, exec_container};
+use crate::http::containers::exec::run::{ExecAnswer, exec_container};
 use crate::http::dashboard::create::faults;
 use crate::http::dashboard::form::{self, Fields};
 use crate::http::dashboard::visit::html;
