@@ -12,14 +12,13 @@ export default async function ({ name, arrives }) {
   await person.api("POST", `/containers/${name}/start`);
   await person.goes(`/containers/${name}/terminal`);
 
-  // All that is on the screen, and was.
-  const screen = () => {
-    const { buffer } = document.getElementById("terminal").terminal;
-    return Array.from({ length: buffer.active.length }, (_, line) => buffer.active.getLine(line)?.translateToString(true) ?? "").join("\n");
-  };
-  const shows = async (text) => {
-    await person.until(`(${screen})().includes(${JSON.stringify(text)})`);
-  };
+  // Waits until this text is on the screen, or was.
+  const shows = (text) =>
+    person.until((text) => {
+      const { active } = document.getElementById("terminal").terminal.buffer;
+      const lines = Array.from({ length: active.length }, (_, line) => active.getLine(line)?.translateToString(true) ?? "");
+      return lines.join("\n").includes(text);
+    }, text);
   const { keyboard } = person.page;
 
   await person.presses("Connect");
@@ -44,7 +43,7 @@ export default async function ({ name, arrives }) {
   await person.sees("#terminal-status", "exit code 3");
 
   // What does not work is told in words.
-  await person.fills("Command", "no-such-program");
+  await person.page.locator("#t-command").fill("no-such-program");
   await person.presses("Connect");
   await person.page.locator('#terminal-status[data-state="bad"]').waitFor();
   person.complaints.length = 0;
