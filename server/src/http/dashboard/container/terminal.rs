@@ -65,7 +65,7 @@ fn shown(look: Look, form: CreateForm, executed: Option<Executed>) -> Terminal {
         form,
         executed,
         frame: {
-            let calls = [look.api("/exec?command=sh&tty=true&stdin=true")];
+            let calls = [look.api("")];
             look.visit.calls(calls)
         },
         head: look.head,
