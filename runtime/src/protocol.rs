@@ -10,6 +10,7 @@
 
 use std::io::{self, Read, Write};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{ContainerConfig, ExecConfig, IdMap, PodConfig, Resources};
@@ -193,7 +194,7 @@ pub enum ShimRequest {
         container: ContainerName,
         config: Box<ExecConfig>,
     },
-    /// Bytes for an exec's standard input; an empty text closes it.
+    /// Bytes for an exec's standard input; an empty text closes it. Answered when the program has taken them, but for a few.
     ExecInput {
         exec: u64,
         data: Bytes,
@@ -209,11 +210,11 @@ pub enum ShimRequest {
         exec: u64,
         signal: i32,
     },
-    /// The container's output from here on comes to this connection as `Output` events, beside its log.
+    /// The container's output from here on comes to this connection as `Output` events, beside its log, and then its `Exited`.
     Attach {
         container: ContainerName,
     },
-    /// Bytes for the standard input of a container that has one; an empty text closes it.
+    /// Bytes for the standard input of a container that has one; an empty text closes it. Answered as `ExecInput` is.
     Input {
         container: ContainerName,
         data: Bytes,
@@ -245,6 +246,11 @@ pub enum ShimAnswer {
         report: ContainerReport,
     },
     Done,
+    /// What came before `at` is in the log, but for the beginnings of lines that are not ended yet: stdout's, stderr's.
+    Attached {
+        at: Timestamp,
+        unfinished: [Bytes; 2],
+    },
     Stats {
         stats: Box<Stats>,
     },

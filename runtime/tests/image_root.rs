@@ -100,7 +100,7 @@ impl Host {
     /// Forks a worker that imports a layer.
     fn worker(&self, staging: u8) -> Worker {
         let id = format!("{staging:032x}").parse().unwrap();
-        self.fork(|connection| worker::import_layer(connection, self.data.path(), &id, 64 << 20, 10_000, None))
+        self.fork(|connection| worker::import_layer(connection, self.data.path(), &id, 64 << 20, 10_000))
     }
 
     /// Forks a worker as the launcher does.
@@ -126,7 +126,7 @@ impl Host {
 
     fn load(&self, archive: &[u8]) -> Result<Vec<LoadedImage>, RuntimeError> {
         let id = format!("{:032x}", 1).parse().unwrap();
-        let mut worker = self.fork(|connection| worker::load_archive(connection, self.data.path(), &id, 64 << 20, 10_000));
+        let mut worker = self.fork(|connection| worker::load_archive(connection, self.data.path(), &id, 64 << 20, 10_000, None));
         worker.send(archive);
         match worker.any_answer() {
             LauncherAnswer::ArchiveLoaded { images, .. } => Ok(images),

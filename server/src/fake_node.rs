@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::model::signal::SIGKILL;
 use crate::node::{
-    Answer, Attachment, ExecOutput, ExecSession, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice,
+    Answer, Attached, Attachment, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice, Output, Session,
 };
 
 /// Clones share one machine.
@@ -277,6 +277,16 @@ impl Machine {
         }
     }
 
+    /// The time, when it runs.
+    fn running(&mut self, pod: &PodId, container: &ContainerName, verb: &'static str) -> Result<jiff::Timestamp, NodeError> {
+        self.call(verb, Some(pod))?;
+        let state = self.living(pod)?.container(container).map(|c| c.report.state.clone());
+        match state {
+            Ok(ContainerState::Running { .. }) => Ok(self.clock.now()),
+            _ => Err(NodeError::Refused(RuntimeError::Conflict { message: format!("container {container} is not running") })),
+        }
+    }
+
     fn living(&mut self, pod: &PodId) -> Result<&mut Sandbox, NodeError> {
         self.sandboxes.get_mut(pod).filter(|sandbox| sandbox.alive).ok_or(NodeError::NoShim { pod: pod.clone() })
     }
@@ -474,32 +484,30 @@ impl Node for FakeNode {
         Box::pin(async move { outcome })
     }
 
-    /// `echo` prints its arguments, `cat` its standard input's absence, `false` ends with 1, `missing` does not start.
-    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, ExecSession> {
+    /// `echo` prints its arguments, `false` ends with 1, `missing` does not start.
+    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, Session> {
         Box::pin(async move {
-            let running = {
-                let mut machine = self.lock();
-                machine.call("exec", Some(pod))?;
-                let state = machine.living(pod)?.container(container).map(|c| c.report.state.clone());
-                matches!(state, Ok(ContainerState::Running { .. }))
-            };
+            self.lock().running(pod, container, "exec")?;
             let (tell, output) = mpsc::channel(4);
             let program = config.argv.first().cloned().unwrap_or_default();
             let first = match program.as_str() {
-                _ if !running => {
-                    Err(NodeError::Refused(RuntimeError::Conflict { message: format!("container {container} is not running") }))
-                }
-                "missing" => Err(NodeError::Refused(missing(&program))),
-                "echo" => Ok(ExecOutput::Stdout(format!("{}\n", config.argv[1..].join(" ")).into_bytes())),
-                _ => Ok(ExecOutput::Stdout(Vec::new())),
+                "missing" => return Err(NodeError::Refused(missing(&program))),
+                "echo" => Output::Stdout(format!("{}\n", config.argv[1..].join(" ")).into_bytes()),
+                _ => Output::Stdout(Vec::new()),
             };
-            let failed = first.is_err();
-            let _ = tell.send(first).await;
-            if !failed {
-                let exit_code = i32::from(program == "false");
-                let _ = tell.send(Ok(ExecOutput::Exited { exit_code, signal: None, timed_out: false })).await;
-            }
-            Ok(ExecSession::fake(output))
+            let _ = tell.send(Ok(first)).await;
+            let _ = tell.send(Ok(Output::Exited { exit_code: i32::from(program == "false"), signal: None, timed_out: false })).await;
+            Ok(Session::fake(output, pod))
+        })
+    }
+
+    /// It says nothing, and never ends.
+    fn converse<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName) -> Answer<'a, (Session, Attached)> {
+        Box::pin(async move {
+            let now = self.lock().running(pod, container, "converse")?;
+            let (tell, output) = mpsc::channel(1);
+            tokio::spawn(async move { tell.closed().await });
+            Ok((Session::fake(output, pod), Attached { at: now, unfinished: [Vec::new(), Vec::new()] }))
         })
     }
 }

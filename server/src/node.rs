@@ -3,7 +3,7 @@
 //! ```text
 //! reconcile, http --> trait Node --> SocketNode --one connection a request--> launcher (root)
 //!                         |              \-------one connection a sandbox---> shim (root): requests by number, events in between
-//!                         |               \------one connection an exec-----> shim
+//!                         |               \------one connection a session---> shim
 //!                         +--> FakeNode, in tests
 //! ```
 //!
@@ -11,8 +11,8 @@
 
 pub mod convert;
 mod error;
-mod exec;
 mod frame;
+mod session;
 mod shim;
 mod socket;
 
@@ -28,7 +28,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 pub use error::NodeError;
-pub use exec::{ExecInput, ExecOutput, ExecSession};
+pub use session::{Attached, Output, Session, SessionInput};
 pub use socket::SocketNode;
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, NodeError>> + Send + 'a>>;
@@ -92,8 +92,11 @@ pub trait Node: fmt::Debug + Send + Sync {
     /// Watches a sandbox, and asks `then` in the same breath: the shim answers them in order, and no time is lost between them.
     fn attach<'a>(&'a self, pod: &'a PodId, then: Vec<ShimRequest>) -> Answer<'a, (Attachment, Vec<Result<ShimAnswer, NodeError>>)>;
 
-    /// Starts a process in a running container. Dropping the session kills it.
-    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, ExecSession>;
+    /// Starts a process in a running container; done when its execve(2) has succeeded. Dropping the session kills it.
+    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, Session>;
+
+    /// Speaks to the first process of a running container.
+    fn converse<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName) -> Answer<'a, (Session, Attached)>;
 }
 
 impl dyn Node + '_ {

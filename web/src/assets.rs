@@ -1,5 +1,7 @@
 //! Styles, scripts and the icon, embedded in the binary and served under names that carry a hash of their content.
 //!
+//! Most are in `static/` as they are sent; the terminal's two are made by `build.rs` from `terminal/` and xterm.js.
+//!
 //! A page asks [`path`] for the address of `style.css` and gets `/assets/style.<hash>.css`. What lies there can never change, so the server
 //! may let browsers keep it for ever. The scripts are small ES modules that import one another by their plain names; those are rewritten to
 //! the hashed ones here, which is why the list below goes from the leaves to the root.
@@ -25,20 +27,27 @@ const CSS: &str = concat!(
     include_str!("../static/css/pages.css"),
 );
 
+const STYLES: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type, content. A module stands after all that it imports.
 const SOURCES: &[(&str, &str, &str)] = &[
-    ("style.css", "text/css; charset=utf-8", CSS),
+    ("style.css", STYLES, CSS),
     ("icon.svg", "image/svg+xml", include_str!("../static/icon.svg")),
     ("morph.js", JAVASCRIPT, include_str!("../static/js/morph.js")),
     ("format.js", JAVASCRIPT, include_str!("../static/js/format.js")),
+    ("meter.js", JAVASCRIPT, include_str!("../static/js/meter.js")),
     ("ansi.js", JAVASCRIPT, include_str!("../static/js/ansi.js")),
     ("small.js", JAVASCRIPT, include_str!("../static/js/small.js")),
     ("live.js", JAVASCRIPT, include_str!("../static/js/live.js")),
     ("logs.js", JAVASCRIPT, include_str!("../static/js/logs.js")),
     ("stats.js", JAVASCRIPT, include_str!("../static/js/stats.js")),
+    ("rows.js", JAVASCRIPT, include_str!("../static/js/rows.js")),
+    ("create.js", JAVASCRIPT, include_str!("../static/js/create.js")),
+    ("upload.js", JAVASCRIPT, include_str!("../static/js/upload.js")),
     ("app.js", JAVASCRIPT, include_str!("../static/js/app.js")),
+    ("terminal.css", STYLES, include_str!(concat!(env!("OUT_DIR"), "/terminal.css"))),
+    ("terminal.js", JAVASCRIPT, include_str!(concat!(env!("OUT_DIR"), "/terminal.js"))),
 ];
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
@@ -108,10 +117,28 @@ mod tests {
     #[test]
     fn nothing_is_fetched_from_elsewhere() {
         for asset in all() {
+            // The bundle keeps the licences of what is in it, which name their authors' sites.
+            let body = without_comments(&asset.body);
             for scheme in ["https://", "http://", "url(//", "@import"] {
-                let found = asset.body.match_indices(scheme).any(|(at, _)| !asset.body[at..].starts_with("http://www.w3.org/"));
+                let found = body.match_indices(scheme).any(|(at, _)| !body[at..].starts_with("http://www.w3.org/"));
                 assert!(!found, "{} holds {scheme}", asset.name);
             }
+        }
+    }
+
+    fn without_comments(text: &str) -> String {
+        let mut parts = text.split("/*");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |kept, part| kept + part.split_once("*/").map_or(part, |(_, after)| after))
+    }
+
+    #[test]
+    fn the_terminal_is_what_its_lock_file_says_and_nothing_of_it_is_evaluated() {
+        let terminal = all().iter().find(|asset| asset.name == "terminal.js").unwrap();
+        assert!(terminal.body.contains("v5.channel.k8s.io") && terminal.body.len() > 100_000, "{} bytes", terminal.body.len());
+        // The content security policy would refuse them.
+        for call in ["eval(", "new Function("] {
+            assert!(!terminal.body.contains(call), "{call}");
         }
     }
 }

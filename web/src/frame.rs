@@ -70,7 +70,7 @@ pub struct Flash {
 impl Flash {
     /// From the codes that a redirect carries, `?done=started&name=web`; an unknown code says nothing.
     pub fn done(lang: Lang, code: &str, name: &str) -> Option<Flash> {
-        const CODES: [&str; 12] = [
+        const CODES: [&str; 14] = [
             "created",
             "started",
             "stopped",
@@ -80,6 +80,8 @@ impl Flash {
             "unpaused",
             "deleted",
             "limits",
+            "image-made",
+            "image-deleted",
             "volume-created",
             "volume-deleted",
             "signed-out",
@@ -164,6 +166,10 @@ impl Frame {
     pub fn curl(&self, call: &ApiCall) -> String {
         let method = if call.method == "GET" { String::new() } else { format!(" -X {}", call.method) };
         format!("curl -s{method} --unix-socket {} '{}{}'", self.socket, "http://localhost", call.path.replace('\'', "%27"))
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| who.role == "admin")
     }
 
     pub fn can_change(&self) -> bool {

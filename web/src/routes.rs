@@ -13,14 +13,18 @@ pub const PAGES: &[&str] = &[
     "/containers/{name}/cgroup",
     "/containers/{name}/explain",
     "/containers/{name}/logs",
+    "/containers/{name}/terminal",
     "/containers/{name}/events",
     "/images",
+    "/images/{reference}",
     "/volumes",
     "/events",
     "/system",
     "/docs",
     "/openapi.json",
     "/assets/{file}",
+    // To be saved as a file.
+    "/api/v1/containers/{name}/logs",
 ];
 
 /// What a form may post to.
@@ -36,7 +40,10 @@ pub const ACTIONS: &[&str] = &[
     "/containers/{name}/pause",
     "/containers/{name}/unpause",
     "/containers/{name}/limits",
+    "/containers/{name}/exec",
     "/containers/{name}/delete",
+    "/images",
+    "/images/{reference}/delete",
     "/volumes",
     "/volumes/{name}/delete",
 ];
@@ -61,6 +68,12 @@ pub fn known(routes: &[&str], path: &str) -> bool {
 pub fn container(name: &str, uid: &str) -> String {
     let segment = if name == "new" { uid } else { name };
     format!("/containers/{}", encode(segment))
+}
+
+/// The page of an image, by its id: a reference may hold slashes.
+pub fn image(id: &str) -> String {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    format!("/images/{}", encode(digits.get(..12).unwrap_or(digits)))
 }
 
 /// `text` as one part of a path or query (RFC 3986's unreserved characters stay as they are).

@@ -113,6 +113,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
                 memory: Gauge::default(),
                 cpu: Gauge::default(),
                 pids: Gauge::default(),
+                figures: vec![("figure.peak", s())],
                 restart_policy: s(),
                 stop_signal: s(),
                 stop_timeout: 1,
@@ -207,23 +208,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ),
         html("events", &Events { frame: frame(text), rows: vec![event()], kind: s(), name: s(), reason: s(), older: Some(1) }),
         html("container events", &ContainerEvents { frame: frame(text), head: head(text), rows: vec![event()] }),
-        html(
-            "images",
-            &Images {
-                frame: frame(text),
-                rows: vec![ImageRow {
-                    references: vec![s()],
-                    digest: s(),
-                    size: 1,
-                    layers: 1,
-                    platform: s(),
-                    created: None,
-                    command: vec![s()],
-                    used_by: 0,
-                }],
-                total_bytes: 1,
-            },
-        ),
+        html("images", &Images { frame: frame(text), rows: vec![image(text)], total_bytes: 1, form: form(text) }),
         html(
             "system",
             &System {
@@ -249,8 +234,61 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             },
         ),
         html("login", &Login { frame: frame(text), refused: Some(Refused::TooMany), next: s() }),
-        html("create", &Create { frame: frame(text), form: form(text), images: vec![s()], joinable: vec![s()] }),
+        html(
+            "create",
+            &Create {
+                frame: frame(text),
+                form: form(text),
+                images: vec![s()],
+                joinable: vec![s()],
+                volumes: vec![s()],
+                preview: Some(Preview { json: s(), curl: s() }),
+            },
+        ),
+        html(
+            "terminal",
+            &Terminal {
+                frame: frame(text),
+                head: Head { badge: badge(), ..head(text) },
+                tty: true,
+                stdin: true,
+                form: form(text),
+                executed: Some(Executed { command: s(), exit_code: 1, stdout: s(), stderr: s(), signal: Some(s()), ..Executed::default() }),
+            },
+        ),
+        html(
+            "image",
+            &ImagePage {
+                frame: frame(text),
+                image: image(text),
+                layers: vec![(s(), 1)],
+                origin: s(),
+                entrypoint: vec![s()],
+                cmd: vec![s()],
+                env: pair(),
+                user: s(),
+                working_dir: s(),
+                stop_signal: s(),
+                ports: vec![s()],
+                volumes: vec![s()],
+                labels: pair(),
+                used_by: pair(),
+            },
+        ),
     ]
+}
+
+fn image(text: &str) -> ImageRow {
+    ImageRow {
+        references: vec![text.into()],
+        digest: text.into(),
+        size: 1,
+        layers: 1,
+        platform: text.into(),
+        created: None,
+        command: vec![text.into()],
+        used_by: 0,
+    }
 }
 
 fn form(text: &str) -> CreateForm {

@@ -8,7 +8,8 @@ use nix::poll::PollFlags;
 
 use super::pod::{Pod, Reply};
 use crate::error::RuntimeError;
-use crate::protocol::{Numbered, ShimAnswer, ShimEvent, ShimMessage, ShimRequest, encode, frame_length};
+use crate::id::ContainerName;
+use crate::protocol::{Bytes, Numbered, ShimAnswer, ShimEvent, ShimMessage, ShimRequest, encode, frame_length};
 use crate::rundir::Layout;
 use crate::sys::socket;
 
@@ -119,13 +120,21 @@ impl Connection {
 
     /// Output of an attached container. A peer that does not keep up misses some and is told how much: the container never waits for it.
     pub(super) fn send_output(&mut self, message: ShimMessage) {
-        let ShimMessage::Event { body: ShimEvent::Output { container, stream, data, .. } } = message else {
-            return self.send(&message);
-        };
-        if self.output.len() > HIGH_WATER {
-            self.skipped += data.0.len() as u64;
-            return;
+        match message {
+            ShimMessage::Event { body: ShimEvent::Output { data, .. } } if self.output.len() > HIGH_WATER => {
+                self.skipped += data.0.len() as u64;
+            }
+            ShimMessage::Event { body: ShimEvent::Output { container, stream, data, .. } } => self.send_piece(container, stream, data),
+            // Nothing comes after it that could tell of the gap.
+            ShimMessage::Event { body: ShimEvent::Exited { ref container, .. } } if self.skipped > 0 => {
+                self.send_piece(container.clone(), 1, Bytes::default());
+                self.send(&message);
+            }
+            other => self.send(&other),
         }
+    }
+
+    fn send_piece(&mut self, container: ContainerName, stream: u8, data: Bytes) {
         let skipped = std::mem::take(&mut self.skipped);
         self.send(&ShimMessage::Event { body: ShimEvent::Output { container, stream, data, skipped } });
     }

@@ -15,13 +15,14 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 
 use super::create::{AtGate, Created, receive, setup};
-use super::input::Input;
+use super::input::{Asker, Input};
 use super::log::{Log, Stream};
 use super::report::FromInit;
 use super::{Sandbox, create};
 use crate::cgroup::{Cgroup, OomLedger, OomWatch};
 use crate::config::ContainerConfig;
 use crate::error::{RuntimeError, SetupError, SysError};
+use crate::protocol::{Bytes, ShimAnswer};
 use crate::security::SecurityPlan;
 use crate::status::{ContainerReport, ContainerState, Exit};
 use crate::sys::process::{Child, Ended};
@@ -30,6 +31,8 @@ use crate::trace::{Operation, Trace};
 
 /// How long a freeze may take: a process in an uninterruptible wait is frozen only after it.
 const FREEZE_DEADLINE: Duration = Duration::from_secs(5);
+/// Each may make the shim hold a backlog of its own.
+const MAX_ATTACHED: usize = 32;
 /// How long a program's execve may take: a file system that hangs must not hang the shim for good.
 const EXEC_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -303,22 +306,26 @@ impl Container {
         self.terminal = None;
     }
 
-    pub(super) fn input(&mut self, data: &[u8]) -> Result<(), RuntimeError> {
+    pub(super) fn input(&mut self, data: &[u8], asker: Asker) -> Result<(), RuntimeError> {
         let name = &self.config.name;
         let stdin = self.stdin.as_mut();
         let stdin = stdin.ok_or_else(|| RuntimeError::Conflict { message: format!("container {name} has no open standard input") })?;
-        stdin.push(data)?;
-        self.close_input_when_done();
-        Ok(())
+        stdin.push(data, asker)
     }
 
-    pub(super) fn close_input_when_done(&mut self) {
-        if let Some(stdin) = &mut self.stdin {
-            stdin.flush();
-            if stdin.done() {
-                self.stdin = None;
+    /// From here on `connection` gets a copy of its output.
+    pub(super) fn attach(&mut self, connection: u64) -> Result<ShimAnswer, RuntimeError> {
+        self.running()?;
+        if !self.attached.contains(&connection) {
+            if self.attached.len() >= MAX_ATTACHED {
+                return Err(RuntimeError::Conflict {
+                    message: format!("{MAX_ATTACHED} are attached to container {} already", self.config.name),
+                });
             }
+            self.attached.push(connection);
         }
+        let unfinished = self.log.unfinished().map(|rest| Bytes(rest.to_vec()));
+        Ok(ShimAnswer::Attached { at: Timestamp::now(), unfinished })
     }
 
     pub(super) fn resize(&self, rows: u16, columns: u16) -> Result<(), RuntimeError> {

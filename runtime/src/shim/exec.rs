@@ -16,7 +16,7 @@ use super::Source;
 use super::container::{Container, await_exec, set_nonblocking};
 use super::create::setup;
 use super::init::Failure;
-use super::input::Input;
+use super::input::{Asker, Input};
 use super::report::{FromInit, report, report_with};
 use crate::config::{ExecConfig, NamespaceMode, PodConfig};
 use crate::error::{RuntimeError, SetupError, SysError};
@@ -37,7 +37,7 @@ pub(super) struct Exec {
     pub(super) request: u64,
     pub(super) deadline: Option<Instant>,
     child: Child,
-    stdin: Option<Input>,
+    pub(super) stdin: Option<Input>,
     terminal: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -159,20 +159,9 @@ impl Exec {
         }
     }
 
-    pub(super) fn input(&mut self, data: &[u8]) -> Result<(), RuntimeError> {
+    pub(super) fn input(&mut self, data: &[u8], asker: Asker) -> Result<(), RuntimeError> {
         let closed = || RuntimeError::Conflict { message: "standard input is closed".into() };
-        self.stdin.as_mut().ok_or_else(closed)?.push(data)?;
-        self.close_input_when_done();
-        Ok(())
-    }
-
-    pub(super) fn close_input_when_done(&mut self) {
-        if let Some(stdin) = &mut self.stdin {
-            stdin.flush();
-            if stdin.done() {
-                self.stdin = None;
-            }
-        }
+        self.stdin.as_mut().ok_or_else(closed)?.push(data, asker)
     }
 
     pub(super) fn resize(&self, rows: u16, columns: u16) -> Result<ShimAnswer, RuntimeError> {

@@ -10,11 +10,18 @@ use crate::error::RuntimeError;
 
 /// What may wait for a program that does not read.
 const MAX_WAITING: usize = 1 << 20;
+/// Who sent bytes is answered when no more than this waits: a sender that waits for its answers is as slow as the program.
+const LOW_WATER: usize = 64 << 10;
+
+/// A connection and the number of its request.
+pub(super) type Asker = (u64, u64);
 
 #[derive(Debug)]
 pub(super) struct Input {
     file: std::fs::File,
     waiting: VecDeque<u8>,
+    /// Those whose bytes are not taken yet.
+    askers: Vec<Asker>,
     /// Closed once what waits is out.
     closing: bool,
     closed: bool,
@@ -23,11 +30,11 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn new(fd: OwnedFd) -> Result<Input, RuntimeError> {
         set_nonblocking(&fd).map_err(setup("stdio"))?;
-        Ok(Input { file: fd.into(), waiting: VecDeque::new(), closing: false, closed: false })
+        Ok(Input { file: fd.into(), waiting: VecDeque::new(), askers: Vec::new(), closing: false, closed: false })
     }
 
     /// None of them closes it. Refuses more than a bounded backlog, and anything after the close.
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), RuntimeError> {
+    pub(super) fn push(&mut self, data: &[u8], asker: Asker) -> Result<(), RuntimeError> {
         if self.closing || self.closed {
             return Err(RuntimeError::Conflict { message: "standard input is closed".into() });
         }
@@ -38,11 +45,30 @@ impl Input {
         }
         self.waiting.extend(data);
         self.closing = data.is_empty();
-        self.flush();
+        self.askers.push(asker);
         Ok(())
     }
 
-    pub(super) fn flush(&mut self) {
+    /// Passes on what the program takes now; answers those whose bytes are taken. Gone when there is nothing left to do but to drop it, which
+    /// closes the program's input.
+    pub(super) fn settle(slot: &mut Option<Input>) -> Vec<Asker> {
+        let Some(input) = slot else { return Vec::new() };
+        input.flush();
+        if input.closed || (input.closing && input.waiting.is_empty()) {
+            return slot.take().map(|input| input.askers).unwrap_or_default();
+        }
+        if input.waiting.is_empty() && input.waiting.capacity() > LOW_WATER {
+            input.waiting = VecDeque::new();
+        }
+        if input.waiting.len() <= LOW_WATER { std::mem::take(&mut input.askers) } else { Vec::new() }
+    }
+
+    /// The program is gone; answers those who still wait.
+    pub(super) fn give_up(self) -> Vec<Asker> {
+        self.askers
+    }
+
+    fn flush(&mut self) {
         while !self.waiting.is_empty() {
             match self.file.write(self.waiting.as_slices().0) {
                 Ok(length) => drop(self.waiting.drain(..length)),
@@ -60,10 +86,5 @@ impl Input {
     /// To be polled for room.
     pub(super) fn wants_room(&self) -> Option<BorrowedFd<'_>> {
         (!self.waiting.is_empty()).then(|| self.file.as_fd())
-    }
-
-    /// Nothing is left to do but to drop it, which closes the program's input.
-    pub(super) fn done(&self) -> bool {
-        self.closed || (self.closing && self.waiting.is_empty())
     }
 }

@@ -119,6 +119,11 @@ impl Log {
         self.sink.lost
     }
 
+    /// What came of lines that are not ended yet and so is in no file: stdout's, stderr's.
+    pub fn unfinished(&self) -> [&[u8]; 2] {
+        self.rests.each_ref().map(Vec::as_slice)
+    }
+
     /// Bytes of the container's output that no file took.
     pub fn lost(&self) -> u64 {
         self.sink.lost

@@ -9,7 +9,7 @@ use nix::poll::{PollFlags, PollTimeout};
 use super::connection::{Connection, HIGH_WATER};
 use super::container::{Container, State};
 use super::exec::Exec;
-use super::input::Input;
+use super::input::{Asker, Input};
 use super::{Sandbox, Source, join, observe};
 use crate::cgroup::Cgroup;
 use crate::config::{ContainerConfig, ExecConfig, Resources};
@@ -25,11 +25,14 @@ use crate::trace::Operation;
 /// What can wait does so for this long after a start, so that it is not in the way of a program that ends at once.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// See /proc/sys/fs/pipe-max-size in proc_sys_fs(5).
+const LARGEST_PIPE: usize = 1 << 20;
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub(super) enum Reply {
     Now(Box<ShimAnswer>),
-    /// The answer comes when the exec has ended.
+    /// The answer comes when the exec has ended, or the bytes have been taken.
     Later,
 }
 
@@ -74,13 +77,19 @@ impl Pod {
     }
 
     pub(super) fn request(&mut self, connection: u64, id: u64, request: ShimRequest) -> Reply {
-        if let ShimRequest::Exec { container, config } = request {
-            return match self.exec(connection, id, &container, *config) {
-                Ok(()) => Reply::Later,
-                Err(error) => Reply::Now(Box::new(ShimAnswer::Failed { error })),
-            };
+        let later = match request {
+            ShimRequest::Exec { container, config } => self.exec(connection, id, &container, *config),
+            ShimRequest::ExecInput { exec, data } => self.feed_exec((connection, id), exec, &data.0),
+            ShimRequest::Input { container, data } => self.feed((connection, id), &container, &data.0),
+            other => {
+                let answer = self.answer(connection, other).unwrap_or_else(|error| ShimAnswer::Failed { error });
+                return Reply::Now(Box::new(answer));
+            }
+        };
+        match later {
+            Ok(()) => Reply::Later,
+            Err(error) => Reply::Now(Box::new(ShimAnswer::Failed { error })),
         }
-        Reply::Now(Box::new(self.answer(connection, request).unwrap_or_else(|error| ShimAnswer::Failed { error })))
     }
 
     fn answer(&mut self, connection: u64, request: ShimRequest) -> Result<ShimAnswer, RuntimeError> {
@@ -103,19 +112,12 @@ impl Pod {
                 Ok(ShimAnswer::Namespaces { namespaces: observe::namespaces(container)? })
             }
             ShimRequest::Explain { container } => self.explain(&container),
-            ShimRequest::ExecInput { exec, data } => self.find_exec(exec, connection)?.input(&data.0).map(|()| ShimAnswer::Done),
             ShimRequest::ExecResize { exec, rows, columns } => self.find_exec(exec, connection)?.resize(rows, columns),
             ShimRequest::ExecKill { exec, signal } => self.find_exec(exec, connection)?.signal(signal),
-            ShimRequest::Attach { container } => {
-                let container = self.find(&container)?;
-                container.running()?;
-                container.attached.push(connection);
-                Ok(ShimAnswer::Done)
-            }
-            ShimRequest::Input { container, data } => self.find(&container)?.input(&data.0).map(|()| ShimAnswer::Done),
+            ShimRequest::Attach { container } => self.find(&container)?.attach(connection),
             ShimRequest::Resize { container, rows, columns } => self.find(&container)?.resize(rows, columns).map(|()| ShimAnswer::Done),
             ShimRequest::StopPod => self.stop(),
-            ShimRequest::Exec { .. } | ShimRequest::Join { .. } => {
+            ShimRequest::Exec { .. } | ShimRequest::ExecInput { .. } | ShimRequest::Input { .. } | ShimRequest::Join { .. } => {
                 Err(RuntimeError::Protocol { message: "not a request of this place".into() })
             }
         }
@@ -199,6 +201,27 @@ impl Pod {
         Ok(())
     }
 
+    fn feed(&mut self, asker: Asker, name: &ContainerName, data: &[u8]) -> Result<(), RuntimeError> {
+        let container = self.find(name)?;
+        container.input(data, asker)?;
+        let taken = Input::settle(&mut container.stdin);
+        self.done(taken);
+        Ok(())
+    }
+
+    fn feed_exec(&mut self, asker: Asker, exec: u64, data: &[u8]) -> Result<(), RuntimeError> {
+        let exec = self.find_exec(exec, asker.0)?;
+        exec.input(data, asker)?;
+        let taken = Input::settle(&mut exec.stdin);
+        self.done(taken);
+        Ok(())
+    }
+
+    /// Tells those who asked that it is done.
+    fn done(&mut self, askers: Vec<Asker>) {
+        self.messages.extend(askers.into_iter().map(|(connection, id)| (connection, ShimMessage::Answer { id, body: ShimAnswer::Done })));
+    }
+
     /// Everything ends and is undone; what cannot be undone is an answer, and the sandbox stays for another try.
     fn stop(&mut self) -> Result<ShimAnswer, RuntimeError> {
         for container in &mut self.containers {
@@ -258,8 +281,14 @@ impl Pod {
 
     pub(super) fn container_ended(&mut self, index: usize) {
         let Some(container) = self.containers.get_mut(index) else { return };
+        let input = container.stdin.take();
         let mut copies = Copies::of(container, &mut self.messages);
-        let Some(exit) = container.ended(&mut |stream, data| copies.push(stream, data)) else { return };
+        let ended = container.ended(&mut |stream, data| copies.push(stream, data));
+        let attached = std::mem::take(&mut copies.attached);
+        let Some(exit) = ended else {
+            container.stdin = input;
+            return;
+        };
         // v1 tells of a kill before it kills: the last one is in the count only now.
         let oom_kills = container.untold_oom_kills(container.cgroup.oom_kills());
         let oom_kill = oom_kills.map(|oom_kills| ShimEvent::OomKill { container: container.config.name.clone(), oom_kills });
@@ -267,7 +296,10 @@ impl Pod {
         // Written down before it is told: a shim that dies in between has lost nothing.
         self.write_state();
         crash_point!("shim.exited.written");
+        // After the last of its output.
+        self.messages.extend(attached.into_iter().map(|connection| (connection, ShimMessage::Event { body: exited.clone() })));
         self.events.extend(oom_kill.into_iter().chain([exited]));
+        self.done(input.map(Input::give_up).unwrap_or_default());
     }
 
     pub(super) fn container_oom(&mut self, index: usize, event: bool) {
@@ -286,13 +318,15 @@ impl Pod {
 
     pub(super) fn container_input(&mut self, index: usize) {
         if let Some(container) = self.containers.get_mut(index) {
-            container.close_input_when_done();
+            let taken = Input::settle(&mut container.stdin);
+            self.done(taken);
         }
     }
 
     pub(super) fn exec_input(&mut self, number: u64) {
         if let Some(exec) = self.execs.iter_mut().find(|exec| exec.number == number) {
-            exec.close_input_when_done();
+            let taken = Input::settle(&mut exec.stdin);
+            self.done(taken);
         }
     }
 
@@ -315,7 +349,12 @@ impl Pod {
     /// The rest of its output, then the answer.
     fn finish_exec(&mut self, index: usize, answer: ShimAnswer) {
         for stream in [1, 2] {
-            while let Some(data) = self.execs[index].take_output(stream) {
+            // No more than a pipe can hold: what it left running may be writing all the while.
+            let mut left = LARGEST_PIPE;
+            while left > 0
+                && let Some(data) = self.execs[index].take_output(stream)
+            {
+                left = left.saturating_sub(data.0.len());
                 let event = ShimEvent::ExecOutput { exec: self.execs[index].request, stream, data };
                 self.messages.push_back((self.execs[index].connection, ShimMessage::Event { body: event }));
             }

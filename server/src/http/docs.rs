@@ -43,9 +43,11 @@ pub fn escape(text: &str) -> String {
 /// The whole page. The document is our own, and every text of it is escaped all the same.
 pub fn page(document: &OpenApi) -> String {
     let value = serde_json::to_value(document).unwrap_or_default();
-    let mut html = String::from(
+    let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Berth API</title><link rel=\"stylesheet\" href=\"/docs/style.css\"></head><body><main>",
+         <title>Berth API</title><link rel=\"icon\" type=\"image/svg+xml\" href=\"{}\">\
+         <link rel=\"stylesheet\" href=\"/docs/style.css\"></head><body><main>",
+        web::assets::path("icon.svg")
     );
     let info = &value["info"];
     let _ = write!(html, "<h1>{} <small>{}</small></h1>", text(&info["title"]), text(&info["version"]));

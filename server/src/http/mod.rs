@@ -34,5 +34,6 @@ pub mod system;
 mod tests;
 pub mod tokens;
 pub mod volumes;
+pub mod websocket;
 
 pub use state::{App, AppState};

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -28,6 +29,15 @@ pub struct StreamSlot {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Why a stream has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The server stops.
+    Stopping,
+    /// The caller's token was deleted.
+    Revoked,
+}
+
 impl StreamSlot {
     /// 503 when too many streams are open.
     pub fn take(state: &AppState, caller: &Caller) -> ApiResult<Self> {
@@ -37,15 +47,26 @@ impl StreamSlot {
         Ok(StreamSlot { state: Arc::clone(state), caller: caller.clone(), _permit: permit })
     }
 
+    /// Done when it is time to end.
+    pub async fn over(&self) -> Over {
+        tokio::select! {
+            () = self.state.shutdown.cancelled() => Over::Stopping,
+            () = self.caller.revoked.cancelled() => Over::Revoked,
+        }
+    }
+
+    /// Done when the server has been stopping for so long.
+    pub async fn stopped_for(&self, time: Duration) {
+        self.state.shutdown.cancelled().await;
+        tokio::time::sleep(time).await;
+    }
+
     /// Ends `stream` when it is time to.
     fn bound<S: Stream>(self, stream: S) -> impl Stream<Item = S::Item> {
         stream.take_until(async move {
             // The whole of it, or the permit would be given back now.
             let slot = &self;
-            tokio::select! {
-                () = slot.state.shutdown.cancelled() => {}
-                () = slot.caller.revoked.cancelled() => {}
-            }
+            slot.over().await;
         })
     }
 
@@ -68,6 +89,14 @@ impl StreamSlot {
 /// Room for [`MAX_STREAMS`].
 pub fn room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(MAX_STREAMS))
+}
+
+/// Done when no stream is open any more, or after this time.
+pub async fn all_ended(streams: &Semaphore, within: Duration) {
+    let all = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
+    if tokio::time::timeout(within, streams.acquire_many(all)).await.is_err() {
+        tracing::warn!("streams are cut off: they did not end in time");
+    }
 }
 
 /// Whether the caller asks for this media type by name; `*/*` is not asking.

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::error::NodeError;
-use super::exec::ExecSession;
+use super::session::{Attached, Session};
 use super::shim::ShimConnection;
 use super::{Answer, Attachment, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, frame};
 
@@ -217,7 +217,11 @@ impl Node for SocketNode {
         Box::pin(within("the shim", self.watch(pod, then)))
     }
 
-    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, ExecSession> {
-        Box::pin(async move { ExecSession::open(pod, &self.shim_socket(pod), container, config).await })
+    fn exec<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName, config: ExecConfig) -> Answer<'a, Session> {
+        Box::pin(async move { within("the shim", Session::exec(pod, &self.shim_socket(pod), container, config)).await })
+    }
+
+    fn converse<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName) -> Answer<'a, (Session, Attached)> {
+        Box::pin(async move { within("the shim", Session::attach(pod, &self.shim_socket(pod), container)).await })
     }
 }

@@ -18,6 +18,7 @@ use crate::http::auth::registry::Registry;
 use crate::http::auth::secret::Secret;
 use crate::http::router;
 use crate::http::state::{App, AppState};
+use crate::http::stream;
 use crate::model::Role;
 use crate::node::{NodeError, SocketNode};
 use crate::store::Store;
@@ -85,6 +86,8 @@ async fn serve(prepared: Prepared) -> Result<(), ServeError> {
             tracing::error!(%error, "a listener ended badly");
         }
     }
+    // Sessions are no longer connections of a listener: each says goodbye to its client first.
+    stream::all_ended(&state.streams, Limits::default().drain).await;
     state.reconciler.shutdown().await;
     store.close().await;
     drop(lock);

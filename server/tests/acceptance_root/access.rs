@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// A new token of this role.
-fn token(scope: &Scope<'_>, role: &str) -> (String, String) {
+pub(crate) fn token(scope: &Scope<'_>, role: &str) -> (String, String) {
     let name = scope.name();
     let body = json!({"metadata": {"name": name}, "spec": {"role": role}});
     let created = scope.api().post("/api/v1/tokens").json(&body).send().expect(201).json();
@@ -34,7 +34,7 @@ fn token(scope: &Scope<'_>, role: &str) -> (String, String) {
     (name, text[start..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap().to_owned())
 }
 
-fn bearer(scope: &Scope<'_>, token: &str) -> Client {
+pub(crate) fn bearer(scope: &Scope<'_>, token: &str) -> Client {
     scope.berth.tcp().with("Authorization", &format!("Bearer {token}"))
 }
 

@@ -18,12 +18,17 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A browser that has logged in.
-fn browser(scope: &Scope<'_>) -> Client {
+/// An administrator's token.
+pub(crate) fn token(scope: &Scope<'_>) -> String {
     let body = json!({"metadata": {"name": scope.name()}, "spec": {"role": "admin"}});
     let created = scope.api().post("/api/v1/tokens").json(&body).send().expect(201).text();
     let secret = &created[created.find("berth_").expect("a token")..];
-    let secret = secret.split('"').next().unwrap();
+    secret.split('"').next().unwrap().to_owned()
+}
+
+/// A browser that has logged in.
+fn browser(scope: &Scope<'_>) -> Client {
+    let secret = token(scope);
     let origin = format!("http://{}", scope.berth.address());
     let form = format!("token={secret}").into_bytes();
     let answer = scope.berth.tcp().post("/login").header("Origin", &origin).bytes("application/x-www-form-urlencoded", form).send();
@@ -59,12 +64,12 @@ fn pages_hold_the_container(scope: &Scope<'_>) {
     }
     let log = page(&browser, &format!("/containers/{}/logs", container.name)).text();
     assert!(log.contains("a line of its log"));
-    for rest in ["/namespaces", "/processes", "/cgroup", "/explain", "/events", "/limits"] {
+    for rest in ["/namespaces", "/processes", "/cgroup", "/explain", "/events", "/limits", "/terminal"] {
         page(&browser, &format!("/containers/{}{rest}", container.name));
     }
     let front = browser.get("/").send();
     assert!(front.status == 200 || front.header("location") == Some("/containers"), "{} {:?}", front.status, front.header("location"));
-    for path in ["/images", "/events", "/system", "/containers/new", "/docs"] {
+    for path in ["/images", "/images/busybox:latest", "/events", "/system", "/containers/new", "/docs"] {
         page(&browser, path);
     }
     let inode = host::namespace(container.pid(), "net").unwrap().to_string();

@@ -15,6 +15,7 @@ mod common;
 
 mod access;
 mod archives;
+mod browser;
 mod crashes;
 mod dashboard;
 mod documents;
@@ -29,6 +30,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod refusals;
+mod sessions;
 mod storage;
 mod takeover;
 
@@ -81,9 +83,14 @@ fn main() -> ExitCode {
     if !root {
         eprintln!("acceptance tests: not run, because they need root (namespaces, cgroups, mounts of this machine)");
     }
+    let no_browser = browser::missing();
+    if let Some(why) = &no_browser {
+        eprintln!("browser tests: not run, because {why}");
+    }
     let groups = [
         access::tests(),
         archives::tests(),
+        browser::tests(),
         crashes::tests(),
         dashboard::tests(),
         documents::tests(),
@@ -98,12 +105,14 @@ fn main() -> ExitCode {
         mounts::tests(),
         namespaces::tests(),
         refusals::tests(),
+        sessions::tests(),
         storage::tests(),
         takeover::tests(),
     ];
     let trials = groups.into_iter().flatten().map(|test| {
         let name = test.name.trim_start_matches("acceptance_root::");
-        Trial::test(name, move || perform(&test)).with_ignored_flag(!root)
+        let ignored = !root || (no_browser.is_some() && name.starts_with("browser::"));
+        Trial::test(name, move || perform(&test)).with_ignored_flag(ignored)
     });
     // Elsewhere other programs make and remove things meanwhile.
     let machine = (root && !arguments.list && std::env::var_os("CI").is_some()).then(ledger::whole_machine);

@@ -41,6 +41,11 @@ impl Client {
         self
     }
 
+    /// For other protocols over the same sockets.
+    pub(crate) fn parts(&self) -> (&Address, &[(String, String)]) {
+        (&self.address, &self.headers)
+    }
+
     pub(crate) fn get(&self, path: &str) -> Request {
         self.request("GET", path)
     }

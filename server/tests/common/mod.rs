@@ -15,6 +15,7 @@ pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod scope;
+pub(crate) mod websocket;
 
 pub(crate) use berth::Berth;
 pub(crate) use scope::{Container, Scope};

@@ -104,6 +104,10 @@ impl ContainerRow {
         routes::container(&self.name, &self.uid)
     }
 
+    fn api(&self) -> String {
+        format!("/api/v1/containers/{}", self.uid)
+    }
+
     fn can(&self, frame: &Frame) -> Can {
         Can::in_state(self.badge.state, frame.can_change(), self.badge.deleting)
     }

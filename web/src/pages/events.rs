@@ -40,7 +40,9 @@ impl EventRow {
     pub(crate) fn link(&self) -> Option<String> {
         match self.kind.as_str() {
             "Container" if !self.name.is_empty() => Some(routes::container(&self.name, &self.uid)),
+            // By its name alone it may be gone or be another one.
             "Image" => Some("/images".to_owned()),
+            "Volume" => Some("/volumes".to_owned()),
             _ => None,
         }
     }

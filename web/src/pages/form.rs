@@ -30,13 +30,19 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("workingDir", "/spec/workingDir"),
     ("user", "/spec/user"),
     ("hostname", "/spec/hostname"),
+    ("domainname", "/spec/domainname"),
     ("labels", "/metadata/labels"),
+    ("annotations", "/metadata/annotations"),
     ("memory", "/spec/resources/memory"),
     ("memorySwap", "/spec/resources/memorySwap"),
     ("cpu", "/spec/resources/cpu"),
     ("cpuShares", "/spec/resources/cpuShares"),
     ("cpuset", "/spec/resources/cpuset"),
     ("pids", "/spec/resources/pids"),
+    ("io", "/spec/resources/io"),
+    ("rlimits", "/spec/rlimits"),
+    ("shmSize", "/spec/shmSize"),
+    ("oomScoreAdj", "/spec/oomScoreAdj"),
     ("network", "/spec/namespaces/network"),
     ("pid", "/spec/namespaces/pid"),
     ("ipc", "/spec/namespaces/ipc"),
@@ -45,17 +51,28 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("userns", "/spec/namespaces/user"),
     ("mounts", "/spec/mounts"),
     ("seccomp", "/spec/security/seccomp"),
+    ("seccompProfile", "/spec/security/seccomp/profile"),
     ("capAdd", "/spec/security/capabilities/add"),
     ("capDrop", "/spec/security/capabilities/drop"),
     ("privileged", "/spec/security/privileged"),
     ("noNewPrivileges", "/spec/security/noNewPrivileges"),
     ("readOnlyRootfs", "/spec/security/readOnlyRootfs"),
+    ("sysctls", "/spec/sysctls"),
     ("restartPolicy", "/spec/restartPolicy/name"),
     ("maximumRetryCount", "/spec/restartPolicy/maximumRetryCount"),
     ("stopSignal", "/spec/stopSignal"),
     ("stopTimeoutSeconds", "/spec/stopTimeoutSeconds"),
+    ("tty", "/spec/tty"),
+    ("stdin", "/spec/stdin"),
     ("init", "/spec/init"),
     ("autoRemove", "/spec/autoRemove"),
+    ("logMaxSize", "/spec/logging/maxSize"),
+    ("logMaxFiles", "/spec/logging/maxFiles"),
+    // Of the form that uploads an image: the parameters of its request, and the body.
+    ("format", "/format"),
+    ("reference", "/query/reference"),
+    ("imageCommand", "/query/command"),
+    ("file", "/body"),
 ];
 
 impl CreateForm {
@@ -71,7 +88,6 @@ impl CreateForm {
             ("seccomp", "default"),
             ("restartPolicy", "no"),
             ("noNewPrivileges", "on"),
-            ("start", "on"),
         ];
         CreateForm { values: defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), errors: Vec::new() }
     }
@@ -119,7 +135,13 @@ impl CreateForm {
         ids.join(" ")
     }
 
-    /// Any fault among these fields? Then their part of the form is open.
+    /// Anything said in these fields that does not hold by itself? Then their part of the form is open, for what cannot be seen is forgotten.
+    pub(in crate::pages) fn is_open(&self, fields: &[&str]) -> bool {
+        let fresh = Self::fresh();
+        self.any_error(fields) || (!self.values.is_empty() && fields.iter().any(|field| self.get(field) != fresh.get(field)))
+    }
+
+    /// Any fault among these fields?
     pub(in crate::pages) fn any_error(&self, fields: &[&str]) -> bool {
         fields.iter().any(|field| !self.errors_of(field).is_empty())
     }
@@ -141,6 +163,16 @@ mod tests {
         assert_eq!(CreateForm::field_of("/spec/security/capabilities/add/3"), Some("capAdd"));
         assert_eq!(CreateForm::field_of("/spec/commands"), None);
         assert_eq!(CreateForm::field_of(""), None);
+    }
+
+    #[test]
+    fn a_part_is_open_when_something_of_it_was_said() {
+        let mut form = CreateForm::fresh();
+        assert!(!form.is_open(&["network", "privileged", "mounts"]));
+        form.values.insert("network".into(), "host".into());
+        assert!(form.is_open(&["network", "pid"]) && !form.is_open(&["pid"]));
+        form.values.remove("noNewPrivileges");
+        assert!(form.is_open(&["noNewPrivileges"]));
     }
 
     #[test]

@@ -37,45 +37,28 @@ export function visible(text) {
   });
 }
 
-export function plain(line) {
-  return line.replace(SGR, "");
-}
-
-// The line as nodes; what matches `search` is marked.
-export function nodes(line, search) {
+// The line as nodes.
+export function nodes(line) {
   const out = document.createDocumentFragment();
   const look = {};
-  const needle = search.toLowerCase();
-  const push = (text, found) => {
+  const push = (text) => {
     if (!text) return;
     const looks = classes(look);
-    if (!found && !looks) {
+    if (!looks) {
       out.append(visible(text));
       return;
     }
-    const piece = document.createElement(found ? "mark" : "span");
-    if (looks) piece.className = looks;
+    const piece = document.createElement("span");
+    piece.className = looks;
     piece.textContent = visible(text);
     out.append(piece);
   };
-  const pushFound = (text) => {
-    let from = 0;
-    const haystack = text.toLowerCase();
-    if (needle && haystack.length === text.length) {
-      for (let at = haystack.indexOf(needle); at >= 0; at = haystack.indexOf(needle, from)) {
-        push(text.slice(from, at), false);
-        push(text.slice(at, at + needle.length), true);
-        from = at + needle.length;
-      }
-    }
-    push(text.slice(from), false);
-  };
   let from = 0;
   for (const match of line.matchAll(SGR)) {
-    pushFound(line.slice(from, match.index));
+    push(line.slice(from, match.index));
     apply(look, match[1]);
     from = match.index + match[0].length;
   }
-  pushFound(line.slice(from));
+  push(line.slice(from));
   return out;
 }

@@ -65,8 +65,8 @@ function swap(html) {
     if (wanted) {
       morph(part, wanted);
       dress(part.isConnected ? part : document);
-    } else if (page.querySelector(".problem")) {
-      // What was looked at is gone.
+    } else if (page.querySelector(".problem") || part.hasAttribute("data-live-reload")) {
+      // What was looked at is gone, or another thing altogether.
       location.reload();
       return;
     }

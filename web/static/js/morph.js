@@ -1,5 +1,5 @@
 // Makes one tree of elements like another by changing only what differs, so that focus, selection, scroll positions and open menus stay.
-// Children are matched by id where they have one, else by their place. What carries data-keep belongs to a script and is left alone.
+// Children are matched by id where they have one, else by their place. What carries data-keep in both belongs to a script and is left alone.
 
 export function morph(from, to) {
   if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName) {
@@ -10,7 +10,7 @@ export function morph(from, to) {
     if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
     return;
   }
-  if (from.hasAttribute("data-keep") || from.isEqualNode(to)) return;
+  if ((from.hasAttribute("data-keep") && to.hasAttribute("data-keep")) || from.isEqualNode(to)) return;
   morphAttributes(from, to);
   morphChildren(from, to);
 }

@@ -230,6 +230,7 @@ fn overview(frame: Frame, head: Head, end: Option<End>) -> Overview {
         memory: Gauge::bytes(Some(9_211_904), Some(64 << 20)),
         cpu: Gauge::cores(Some(0.034), Some(0.5)),
         pids: Gauge::count(Some(5), Some(100)),
+        figures: vec![("figure.peak", "12.4 MiB".into()), ("figure.read", "–".into()), ("figure.pressure-cpu", "1.2 %".into())],
         restart_policy: "on-failure (5)".into(),
         stop_signal: "SIGTERM".into(),
         stop_timeout: 10,
@@ -654,7 +655,42 @@ fn images(frame: Frame, empty: bool) -> Images {
         row(&[], "0f1e2d3c4b5a6978", 2_015_232, 1, &[], 0),
     ];
     let rows = if empty { vec![] } else { rows };
-    Images { frame, total_bytes: rows.iter().map(|row| row.size).sum(), rows }
+    Images { frame, total_bytes: rows.iter().map(|row| row.size).sum(), rows, form: CreateForm::default() }
+}
+
+fn image(frame: Frame) -> ImagePage {
+    let Images { frame, mut rows, .. } = images(frame, false);
+    ImagePage {
+        frame,
+        image: rows.swap_remove(0),
+        layers: vec![(format!("sha256:{:0<64}", "aa11"), 80_000_000), (format!("sha256:{:0<64}", "bb22"), 67_849_216)],
+        origin: "imported".into(),
+        entrypoint: strings(&["/docker-entrypoint.sh"]),
+        cmd: strings(&["nginx", "-g", "daemon off;"]),
+        env: pairs(&[("NGINX_VERSION", "1.22.1")]),
+        user: String::new(),
+        working_dir: String::new(),
+        stop_signal: "SIGQUIT".into(),
+        ports: strings(&["80/tcp"]),
+        volumes: strings(&["/var/cache/nginx"]),
+        labels: pairs(&[("maintainer", "someone")]),
+        used_by: pairs(&[("web", WEB_UID)]),
+    }
+}
+
+fn terminal(frame: Frame, head: Head, executed: bool) -> Terminal {
+    let mut form = CreateForm::default();
+    let executed = executed.then(|| Executed {
+        command: "sh -c 'id; ls /nowhere'".into(),
+        exit_code: 1,
+        stdout: "uid=0(root) gid=0(root)\n".into(),
+        stderr: "ls: /nowhere: No such file or directory\n".into(),
+        ..Executed::default()
+    });
+    if let Some(executed) = &executed {
+        form.values.insert("command".into(), executed.command.clone());
+    }
+    Terminal { frame, head, tty: false, stdin: true, form, executed }
 }
 
 fn system(frame: Frame) -> System {
@@ -711,7 +747,9 @@ fn create(frame: Frame, faults: bool) -> Create {
             fault("/spec/unknown", "unknown field"),
         ];
     }
-    Create { frame, form, images: strings(&["busybox:latest", "nginx:1.22"]), joinable: strings(&["web", "etcd"]) }
+    let preview = faults.then(|| Preview::new(&frame, "{\n  \"spec\": {}\n}".into(), r#"{"spec":{}}"#));
+    let (images, joinable) = (strings(&["busybox:latest", "nginx:1.22"]), strings(&["web", "etcd"]));
+    Create { frame, form, images, joinable, volumes: strings(&["cache"]), preview }
 }
 
 /// All of them.
@@ -757,6 +795,10 @@ pub(crate) fn all(lang: Lang) -> Vec<Sample> {
     add("explain-failed", "/containers/not-there/explain", &explain(frame("/containers/not-there/explain"), failed, true));
     add("logs", "/containers/web/logs", &logs(frame("/containers/web/logs"), running(), ""));
     add("logs-search", "/containers/web/logs-search", &logs(frame("/containers/web/logs?q=notice"), running(), "notice"));
+    add("terminal", "/containers/web/terminal", &terminal(frame("/containers/web/terminal"), running(), false));
+    add("terminal-answer", "/containers/web/terminal-answer", &terminal(frame("/containers/web/terminal"), running(), true));
+    let ended = head("web", badge(State::Exited, Some(0), None));
+    add("terminal-stopped", "/containers/web/terminal-stopped", &terminal(frame("/containers/web/terminal"), ended, false));
     let mut rows = event_rows();
     rows.retain(|row| row.name == "greedy");
     add("container-events", "/containers/web/events", &ContainerEvents { frame: frame("/containers/web/events"), head: running(), rows });
@@ -765,6 +807,7 @@ pub(crate) fn all(lang: Lang) -> Vec<Sample> {
     add("create-faults", "/containers/new-faults", &create(frame("/containers/new"), true));
     add("images", "/images", &images(frame("/images"), false));
     add("images-none", "/images-none", &images(frame("/images"), true));
+    add("image", "/images/9f2b1c7d3e5a", &image(frame("/images/9f2b1c7d3e5a")));
     add("volumes", "/volumes", &volumes(frame("/volumes"), false));
     add("volumes-fault", "/volumes-fault", &volumes(frame("/volumes"), true));
     add("events", "/events", &events(frame("/events")));

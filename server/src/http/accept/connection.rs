@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::response::Response;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -75,22 +76,33 @@ fn builder() -> Builder<TokioExecutor> {
 async fn answer(app: Router, mut request: Request, peer: Peer, in_flight: InFlight) -> Result<Response, Infallible> {
     request.extensions_mut().insert(peer);
     let response = app.oneshot(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        in_flight.for_good();
+        return Ok(response);
+    }
     Ok(response.map(|body| Body::new(Counted { body, _in_flight: in_flight })))
 }
 
 /// Counts a request from its head to the last byte of its answer.
-struct InFlight(Arc<Slot>);
+struct InFlight(Option<Arc<Slot>>);
 
 impl InFlight {
     fn begin(slot: Arc<Slot>, multiplexed: bool) -> Self {
         slot.begin(multiplexed);
-        InFlight(slot)
+        InFlight(Some(slot))
+    }
+
+    /// The connection is something else from here on: in use until it is closed, and never idle.
+    fn for_good(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.end();
+        if let Some(slot) = &self.0 {
+            slot.end();
+        }
     }
 }
 

@@ -62,7 +62,8 @@ impl Site {
     /// change must show where it comes from. Without it, a missing `Origin` is a program such as curl.
     pub fn check_origin(&self, method: &Method, headers: &HeaderMap, ambient: bool) -> ApiResult<()> {
         let refuse = |why: String| Err(ApiError::new(ErrorCode::CrossSite, why));
-        let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        // A WebSocket is a GET that browsers let any page send, and its answer any page read: nothing but this check is between them.
+        let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || headers.contains_key(header::UPGRADE);
         let fetch_site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or_default());
         let navigation = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
         match fetch_site {
@@ -145,5 +146,14 @@ mod tests {
         assert!(!check(Method::GET, &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors")], true));
         assert!(check(Method::GET, &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], true), "a link elsewhere");
         assert!(check(Method::GET, &[], true));
+        let upgrade = ("upgrade", "websocket");
+        assert!(check(Method::GET, &[upgrade, ours], true));
+        assert!(check(Method::GET, &[upgrade], false), "a program with a token");
+        assert!(!check(Method::GET, &[upgrade], true), "a cookie without a proof of origin");
+        for origin in ["null", "http://evil.example", "http://127.0.0.1:8080"] {
+            assert!(!check(Method::GET, &[upgrade, ("origin", origin)], true), "{origin}");
+            assert!(!check(Method::GET, &[upgrade, ("origin", origin)], false), "{origin}");
+        }
+        assert!(!check(Method::GET, &[upgrade, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], true));
     }
 }

@@ -1,5 +1,6 @@
 //! `/api/v1/containers`: an action a file.
 
+pub mod attach;
 pub mod create;
 pub mod exec;
 pub mod get;
@@ -35,7 +36,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pause::unpause_container))
         .routes(routes!(wait::wait_container))
         .routes(routes!(logs::get_container_logs))
-        .routes(routes!(exec::exec_container))
+        .routes(routes!(exec::run::exec_container, exec::socket::open_exec))
+        .routes(routes!(attach::attach_container))
         .routes(routes!(stats::get_container_stats))
         .routes(routes!(processes::list_container_processes))
         .routes(routes!(namespaces::list_container_namespaces))

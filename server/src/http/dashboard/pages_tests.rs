@@ -117,7 +117,7 @@ async fn every_page_and_action_that_pages_lead_to_is_there() {
         if path.starts_with("/assets/") {
             continue;
         }
-        let answer = house.get(&path.replace("{name}", "web"), &cookie).await;
+        let answer = house.get(&path.replace("{name}", "web").replace("{reference}", "busybox"), &cookie).await;
         let expected = if *path == "/" { StatusCode::SEE_OTHER } else { StatusCode::OK };
         assert_eq!(answer.status, expected, "{path}: {}", answer.text);
         if answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
@@ -129,8 +129,8 @@ async fn every_page_and_action_that_pages_lead_to_is_there() {
     for path in web::routes::ACTIONS.iter().filter(|path| !last.contains(path)).chain(&last) {
         // Each verb on a container that is there: what it says is its own affair, but it is a page or a way on.
         // A volume's name is another than a container's.
-        let answer =
-            house.post(&path.replace("{name}", if path.starts_with("/volumes") { "cache" } else { "web" }), &cookie, "name=cache").await;
+        let name = if path.starts_with("/volumes") { "cache" } else { "web" };
+        let answer = house.post(&path.replace("{name}", name).replace("{reference}", "busybox"), &cookie, "name=cache").await;
         assert!(!matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED), "{path}: {}", answer.text);
         assert!(answer.status.is_redirection() || answer.text.starts_with("<!doctype html>"), "{path}: {}", answer.text);
     }
@@ -177,6 +177,62 @@ async fn a_fault_stands_beside_its_field_and_nothing_is_made() {
         &*house.state.store.container("one").unwrap().spec_json,
         r#"{"command":["x"],"image":"busybox","security":{"noNewPrivileges":false,"privileged":false,"readOnlyRootfs":false}}"#
     );
+}
+
+#[tokio::test]
+async fn a_request_is_shown_before_it_is_sent() {
+    let house = House::new().await;
+    let cookie = house.login(Role::Operator).await;
+    let form = "image=busybox&name=web&command=sh+-c+%27echo+hi%27&tty=on&preview=on";
+    let shown = house.post("/containers/new", &cookie, form).await;
+    assert_eq!(shown.status, StatusCode::OK);
+    for part in ["&quot;tty&quot;: true", "curl -s --unix-socket", "value=\"web\""] {
+        assert!(shown.text.contains(part), "{part}: {}", shown.text);
+    }
+    let unread = house.post("/containers/new", &cookie, "image=busybox&rlimits=much&preview=on").await;
+    assert!(unread.status == StatusCode::UNPROCESSABLE_ENTITY && unread.text.contains("id=\"fault-rlimits-1\""), "{}", unread.text);
+    assert!(house.state.store.all_containers().is_empty());
+    // What a link brings along, and nothing that is no field.
+    let filled = house.get("/containers/new?image=busybox:latest&evil=1", &cookie).await;
+    assert!(filled.text.contains("value=\"busybox:latest\"") && !filled.text.contains("evil"));
+}
+
+#[tokio::test]
+async fn faults_of_the_name_and_of_the_spec_come_together() {
+    let house = House::new().await;
+    let cookie = house.login(Role::Operator).await;
+    let answer = house.post("/containers/new", &cookie, "image=busybox&name=Bad_Name&memory=64+apples").await;
+    assert!(answer.text.contains("id=\"fault-name-1\"") && answer.text.contains("id=\"fault-memory-1\""), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn an_upload_needs_an_administrator_and_a_file() {
+    let house = House::new().await;
+    let origin = format!("http://{HOST}");
+    let headers = [("origin", origin.as_str()), ("content-type", "multipart/form-data; boundary=x")];
+    let part = |name: &str, file: &str, body: &str| {
+        let file = if file.is_empty() { String::new() } else { format!("; filename=\"{file}\"") };
+        format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{body}\r\n")
+    };
+    let form = part("reference", "", "site:1") + &part("file", "root.tar", "a tar of its own") + "--x--\r\n";
+    let operator = house.login(Role::Operator).await;
+    assert_eq!(house.ask(Method::POST, "/images", &operator, &headers, &form).await.status, StatusCode::FORBIDDEN);
+    let admin = house.login(Role::Admin).await;
+    for (form, fault) in [
+        (part("reference", "", "site:1") + "--x--\r\n", "fault-file-1"),
+        (part("reference", "", "../x") + &part("file", "root.tar", "a tar") + "--x--\r\n", "fault-reference-1"),
+    ] {
+        let answer = house.ask(Method::POST, "/images", &admin, &headers, &form).await;
+        assert!(answer.status.is_client_error() && answer.text.contains(fault), "{fault}: {}", answer.text);
+    }
+    let made = house.ask(Method::POST, "/images", &admin, &headers, &form).await;
+    assert!(made.location.starts_with("/images/") && made.location.contains("done=image-made"), "{} {}", made.status, made.text);
+    let page = house.get(made.location.split('?').next().unwrap(), &admin).await;
+    assert!(page.text.contains("site:1"), "{}", page.text);
+    let id = house.state.store.image("site:1").unwrap().id.clone();
+    assert_eq!(house.post(&format!("/images/{id}/delete"), &operator, "").await.status, StatusCode::FORBIDDEN);
+    let gone = house.post(&format!("/images/{id}/delete"), &admin, "").await;
+    assert!(gone.location.contains("done=image-deleted") && house.state.store.image("site:1").is_err(), "{}", gone.text);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `GET /system`.
 
+use std::path::Path;
+
 use axum::extract::State;
 use axum::response::Html;
 use runtime::status::HostFacts;
@@ -11,6 +13,7 @@ use super::visit::{Visit, html};
 use crate::http::error::ApiResult;
 use crate::http::state::{App, AppState};
 use crate::model::Phase;
+use crate::store::ListQuery;
 
 pub(super) async fn page(State(state): State<AppState>, visit: Visit) -> ApiResult<Html<String>> {
     let facts = patiently(async { Ok(state.facts().await?) }).await?;
@@ -32,7 +35,9 @@ fn counts(state: &App) -> Vec<(&'static str, u64)> {
     let phases = state.store.count_containers();
     let running = phases.iter().filter(|(phase, _)| matches!(phase, Phase::Running | Phase::Paused)).map(|(_, count)| *count as u64).sum();
     let all = phases.iter().map(|(_, count)| *count as u64).sum();
-    vec![("count.running", running), ("count.containers", all), ("count.images", state.store.images().len() as u64)]
+    let volumes = state.store.list_volumes(&ListQuery::default()).map_or(0, |page| page.items.len() as u64);
+    let images = state.store.images().len() as u64;
+    vec![("count.running", running), ("count.containers", all), ("count.images", images), ("count.volumes", volumes)]
 }
 
 fn host(state: &App, facts: &HostFacts) -> Vec<HostFact> {
@@ -44,9 +49,21 @@ fn host(state: &App, facts: &HostFacts) -> Vec<HostFact> {
         fact("fact.cpus", &facts.cpus.to_string()),
         fact("fact.memory", &format::bytes(facts.memory_bytes)),
         fact("fact.boot", &facts.boot_id),
+        fact("fact.disk", &disk(&state.config.data_dir)),
         fact("fact.version", env!("CARGO_PKG_VERSION")),
         fact("fact.runtime", &facts.runtime_version),
         fact("fact.data", &state.config.data_dir.display().to_string()),
         fact("fact.run", &state.config.run_dir.display().to_string()),
     ]
+}
+
+/// Free space of all where images, volumes, writable files and logs lie.
+fn disk(folder: &Path) -> String {
+    match rustix::fs::statvfs(folder) {
+        Ok(found) => {
+            let bytes = |blocks: u64| format::bytes(blocks.saturating_mul(found.f_frsize));
+            format!("{} / {}", bytes(found.f_bavail), bytes(found.f_blocks))
+        }
+        Err(error) => error.to_string(),
+    }
 }

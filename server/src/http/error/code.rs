@@ -93,6 +93,8 @@ error_codes! {
         "Truncated, not a tar, or with an entry that would reach outside; `detail` names the entry. Nothing of it was kept.";
     IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request",
         "A key belongs to one method, path, query and body for 24 hours: use a new one.";
+    UpgradeRequired = "upgrade-required", UPGRADE_REQUIRED, "This is a WebSocket",
+        "Send `Connection: Upgrade`, `Upgrade: websocket` and the other headers of RFC 6455, over HTTP/1.1. To run a command without one, POST to the same path.";
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests",
         "Wait for the seconds that `Retry-After` says.";
     HeadersTooLarge = "headers-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large",

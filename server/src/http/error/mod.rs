@@ -208,6 +208,11 @@ impl IntoResponse for ApiError {
         if self.0.code == ErrorCode::Unauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"berth\""));
         }
+        if self.0.code == ErrorCode::UpgradeRequired {
+            // RFC 9110 section 15.5.22, RFC 6455 section 4.4.
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         response
     }
 }

@@ -66,9 +66,34 @@ pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     }
 }
 
+/// As [`flag`], for one that may be left out.
+pub fn maybe_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    flag(deserializer).map(Some)
+}
+
+/// The values of those parameters that may come more than once, in order; and the query without them, for [`parse`].
+pub fn split<const N: usize>(query: &str, names: [&str; N]) -> ([Vec<String>; N], String) {
+    let mut values = [const { Vec::new() }; N];
+    let mut rest = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match names.iter().position(|known| *known == name) {
+            Some(index) => values[index].push(value.into_owned()),
+            None => drop(rest.append_pair(&name, &value)),
+        }
+    }
+    (values, rest.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_repeated_comes_apart() {
+        let ([command, env], rest) = split("command=sh&tty&command=a+b%26c&env=A=1&user=x%3Dy", ["command", "env"]);
+        assert_eq!((command, env), (vec!["sh".to_owned(), "a b&c".to_owned()], vec!["A=1".to_owned()]));
+        assert_eq!(rest, "tty=&user=x%3Dy");
+    }
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
     #[serde(rename_all = "camelCase", default)]

@@ -77,6 +77,12 @@ impl Logs {
         self.stream.map_or("", LogStream::code) == code
     }
 
+    /// All of it, as the API gives it.
+    fn download_path(&self) -> String {
+        let stream = self.stream.map(|stream| format!("&stream={}", stream.code())).unwrap_or_default();
+        format!("{}/logs?timestamps=true{stream}", self.head.api())
+    }
+
     /// Where the script follows the log.
     fn follow_path(&self) -> String {
         let stream = self.stream.map(|stream| format!("&stream={}", stream.code())).unwrap_or_default();

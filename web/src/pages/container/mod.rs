@@ -8,6 +8,7 @@ pub(super) mod logs;
 pub(super) mod namespaces;
 pub(super) mod overview;
 pub(super) mod processes;
+pub(super) mod terminal;
 
 use super::parts::{Badge, State};
 use crate::format::{self, Moment};
@@ -25,11 +26,12 @@ pub enum Tab {
     Explain,
     Logs,
     Events,
+    Terminal,
 }
 
 impl Tab {
-    pub const ALL: [Tab; 8] =
-        [Tab::Overview, Tab::Logs, Tab::Limits, Tab::Processes, Tab::Namespaces, Tab::Cgroup, Tab::Explain, Tab::Events];
+    pub const ALL: [Tab; 9] =
+        [Tab::Overview, Tab::Logs, Tab::Terminal, Tab::Limits, Tab::Processes, Tab::Namespaces, Tab::Cgroup, Tab::Explain, Tab::Events];
 
     /// The last part of the path; nothing for the first.
     pub fn segment(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Tab {
             Tab::Explain => "explain",
             Tab::Logs => "logs",
             Tab::Events => "events",
+            Tab::Terminal => "terminal",
         }
     }
 
@@ -60,6 +63,7 @@ impl Tab {
             Tab::Explain => lang.t("tab.explain"),
             Tab::Logs => lang.t("tab.logs"),
             Tab::Events => lang.t("tab.events"),
+            Tab::Terminal => lang.t("tab.terminal"),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Overview {
     pub memory: Gauge,
     pub cpu: Gauge,
     pub pids: Gauge,
+    /// Further figures of the kernel: catalogue key and value.
+    pub figures: Vec<(&'static str, String)>,
     pub restart_policy: String,
     pub stop_signal: String,
     pub stop_timeout: u64,
@@ -147,6 +149,11 @@ impl Overview {
                 _ => lang.t("lead.ended.unknown").to_owned(),
             },
         }
+    }
+
+    /// What the script calls the figure `figure.read`: `read`.
+    fn stat_name<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix("figure.").unwrap_or(key)
     }
 
     /// `0 – 65,535 → 231,072 – 296,607`.

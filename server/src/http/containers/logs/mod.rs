@@ -1,6 +1,7 @@
 //! `GET /api/v1/containers/{name}/logs`: read from the files that the shim writes, without asking it.
 
 mod files;
+mod history;
 mod reader;
 mod record;
 mod tail;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use files::LogFile;
+pub use history::until;
 use record::{Encoder, Format, Wanted};
 pub use record::{LogLine, LogStream};
 

@@ -7,6 +7,7 @@ mod logs;
 mod namespaces;
 mod overview;
 mod processes;
+mod terminal;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::ask::patiently;
 use super::form::Fields;
 use super::visit::{Visit, html};
 use super::{actions, convert, events};
+use crate::http::auth::Caller;
 use crate::http::containers::views::stats;
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::state::AppState;
@@ -85,9 +87,10 @@ pub(super) async fn part(
     Query(wanted): Query<Wanted>,
 ) -> ApiResult<Response> {
     // Where a form was sent to, asked for again: what it did is not repeated, its container is shown.
-    if actions::VERBS.contains(&part.as_str()) {
+    if part == "exec" || actions::VERBS.contains(&part.as_str()) {
         let record = state.store.container(&name)?;
-        return Ok(Redirect::to(&web::routes::container(&record.meta.name, &record.meta.uid)).into_response());
+        let page = web::routes::container(&record.meta.name, &record.meta.uid);
+        return Ok(Redirect::to(&if part == "exec" { format!("{page}/terminal") } else { page }).into_response());
     }
     let tab = Tab::from_segment(&part).filter(|tab| *tab != Tab::Overview);
     let tab = tab.ok_or_else(|| ApiError::new(ErrorCode::NoSuchRoute, format!("a container has no page {part:?}")))?;
@@ -101,17 +104,22 @@ pub(super) async fn part(
         Tab::Explain => explain::page(look).await,
         Tab::Logs => logs::page(look, wanted).await,
         Tab::Events => happened(look).await,
+        Tab::Terminal => terminal::page(look),
     };
     Ok(page?.into_response())
 }
 
-/// `POST /containers/{name}/{part}`: the limits, else a verb.
+/// `POST /containers/{name}/{part}`: the limits, a command to be run, else a verb.
 pub(super) async fn changed(
     State(state): State<AppState>,
     Path((name, part)): Path<(String, String)>,
+    caller: Caller,
     visit: Visit,
     Form(fields): Form<Fields>,
 ) -> ApiResult<Response> {
+    if part == "exec" {
+        return terminal::execute(Look::at(state, &name, visit, "")?, caller, fields).await;
+    }
     if Tab::from_segment(&part) == Some(Tab::Limits) {
         return limits::change(Look::at(state, &name, visit, "")?, fields).await;
     }

@@ -1,6 +1,7 @@
 //! What a container is, from its spec, its image and its status.
 
 use runtime::status::Stats;
+use web::format;
 use web::pages::{End, Gauge, MountRow, Overview, PortRow, State};
 
 use super::Look;
@@ -31,6 +32,7 @@ pub(super) fn page(look: Look, stats: Option<&Stats>) -> Overview {
         memory: Gauge::bytes(memory.flatten(), resources.memory.map(|bytes| bytes.0)),
         cpu: Gauge::cores(None, resources.cpu.map(|cpu| cpu.millis as f64 / 1000.0)),
         pids: Gauge::count(stats.and_then(|stats| stats.pids.current), resources.pids),
+        figures: stats.map(figures).unwrap_or_default(),
         restart_policy: restart_policy(spec),
         stop_signal: signal::name(down::stop_signal(spec, image.as_deref())),
         stop_timeout: spec.stop_timeout_seconds.unwrap_or(10),
@@ -42,6 +44,17 @@ pub(super) fn page(look: Look, stats: Option<&Stats>) -> Overview {
         frame: visit.calls([format!("/api/v1/containers/{}", record.meta.name)]),
         head,
     }
+}
+
+/// What moves is a rate, which one sample does not tell: the script fills it in.
+fn figures(stats: &Stats) -> Vec<(&'static str, String)> {
+    const UNKNOWN: &str = "–";
+    let mut figures: Vec<_> = stats.memory.peak_bytes.map(|peak| ("figure.peak", format::bytes(peak))).into_iter().collect();
+    figures.extend([("figure.read", UNKNOWN.to_owned()), ("figure.write", UNKNOWN.to_owned())]);
+    for (resource, key) in [("cpu", "figure.pressure-cpu"), ("memory", "figure.pressure-memory"), ("io", "figure.pressure-io")] {
+        figures.extend(stats.pressure.get(resource).map(|pressure| (key, format!("{:.1} %", pressure.some_avg10))));
+    }
+    figures
 }
 
 fn end(record: &ContainerRecord, state: State) -> Option<End> {

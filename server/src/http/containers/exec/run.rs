@@ -1,56 +1,20 @@
-//! `POST /api/v1/containers/{name}/exec`: a further process in a container, from start to end.
+//! `POST /api/v1/containers/{name}/exec`: from start to end.
 
 use axum::Json;
 use axum::extract::State;
 use base64::Engine;
-use runtime::config::ExecConfig;
-use runtime::error::RuntimeError;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::ExecInput;
 use crate::http::auth::{Caller, Role};
-use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
+use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::extract::{ApiJson, ApiPath};
-use crate::http::input;
-use crate::http::state::{App, AppState};
-use crate::model::container::EnvVar;
-use crate::model::validate::{self, HostLimits};
-use crate::model::{ContainerSpec, Phase};
-use crate::node::{ExecOutput, ExecSession, NodeError, convert};
-use crate::store::ContainerRecord;
+use crate::http::state::AppState;
+use crate::node::{self, Session};
 
 /// What is kept of the output, stdout and stderr together; the rest is read and thrown away.
 const MAX_OUTPUT: usize = 10 << 20;
-/// Of standard input at once: a frame to the shim is smaller than 1 MiB, base64 included.
-const INPUT_CHUNK: usize = 256 << 10;
-const MAX_TIMEOUT_SECONDS: u64 = 86_400;
-
-/// A process to be run.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExecInput {
-    /// Program and arguments.
-    #[schema(example = json!(["sh", "-c", "id"]))]
-    command: Vec<String>,
-    /// Added to the container's environment.
-    #[serde(default)]
-    env: Vec<EnvVar>,
-    /// The container's when absent.
-    #[serde(default)]
-    user: Option<String>,
-    /// The container's when absent.
-    #[serde(default)]
-    working_dir: Option<String>,
-    /// What it reads on its standard input; nothing when absent.
-    #[serde(default)]
-    stdin: Option<String>,
-    /// Killed with everything that it started after so many seconds.
-    #[serde(default)]
-    timeout_seconds: Option<u64>,
-    /// With all capabilities and without seccomp: needs the role `admin`.
-    #[serde(default)]
-    privileged: bool,
-}
 
 /// What it wrote and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -90,11 +54,11 @@ pub async fn exec_container(
     ApiJson(input): ApiJson<ExecInput>,
 ) -> ApiResult<Json<ExecAnswer>> {
     let record = state.store.container(&name)?;
-    check(&input)?;
+    super::check(&input, "")?;
     if input.privileged {
         caller.require(Role::Admin)?;
     }
-    let session = open(&state, &record, &input).await?;
+    let session = super::open(&state, &record, &input, super::Stdio { tty: false, stdin: input.stdin.is_some() }).await?;
     tokio::select! {
         answer = run(session, input.stdin.as_deref()) => Ok(Json(answer?)),
         // The session is dropped, and with it the process.
@@ -102,79 +66,25 @@ pub async fn exec_container(
     }
 }
 
-/// The rules are those of a container's own process; only the places have other names.
-fn check(input: &ExecInput) -> ApiResult<()> {
-    let mut faults = Vec::new();
-    if input.command.is_empty() {
-        faults.push(FieldError::new("/command", "must not be empty"));
-    }
-    if input.timeout_seconds.is_some_and(|seconds| !(1..=MAX_TIMEOUT_SECONDS).contains(&seconds)) {
-        faults.push(FieldError::new("/timeoutSeconds", format!("must be 1 to {MAX_TIMEOUT_SECONDS}")));
-    }
-    let as_spec = ContainerSpec {
-        image: "exec".to_owned(),
-        command: Some(input.command.clone()),
-        env: input.env.clone(),
-        user: input.user.clone(),
-        working_dir: input.working_dir.clone(),
-        ..ContainerSpec::default()
-    };
-    for fault in validate::container(&as_spec, &HostLimits::default()) {
-        faults.push(FieldError::new(fault.path.strip_prefix("/spec").unwrap_or(&fault.path), fault.message.clone()));
-    }
-    input::check(faults)
-}
-
-async fn open(state: &App, record: &ContainerRecord, input: &ExecInput) -> ApiResult<ExecSession> {
-    super::must_run(record)?;
-    if record.status.phase == Phase::Paused {
-        return Err(ApiError::new(ErrorCode::WrongState, format!("the container {:?} is paused: unpause it", record.meta.name)));
-    }
-    let config = ExecConfig {
-        argv: input.command.clone(),
-        env: input.env.iter().map(|variable| format!("{}={}", variable.name, variable.value)).collect(),
-        cwd: input.working_dir.clone(),
-        user: input.user.clone(),
-        tty: false,
-        stdin: input.stdin.is_some(),
-        privileged: input.privileged,
-        timeout_ms: input.timeout_seconds.map(|seconds| seconds.saturating_mul(1000)),
-    };
-    let container = convert::name(record).map_err(ApiError::internal)?;
-    state.node.exec(&record.uid, &container, config).await.map_err(not_started)
-}
-
-/// A program that cannot be run is told as for a container's own.
-fn not_started(error: NodeError) -> ApiError {
-    match error {
-        NodeError::Refused(RuntimeError::Setup(setup)) => {
-            ApiError::new(ErrorCode::StartFailed, setup.to_string()).with_operation(setup.into())
-        }
-        other => other.into(),
-    }
-}
-
 /// Feeds it, collects what it writes, and waits for its end.
-async fn run(mut session: ExecSession, stdin: Option<&str>) -> ApiResult<ExecAnswer> {
+async fn run(mut session: Session, stdin: Option<&str>) -> ApiResult<ExecAnswer> {
     let sender = session.input();
     let feed = async {
-        for chunk in stdin.unwrap_or_default().as_bytes().chunks(INPUT_CHUNK) {
+        if let Some(text) = stdin {
             // It may have closed its standard input, or ended: neither is an error of the caller's.
-            if sender.send(chunk).await.is_err() {
-                return;
-            }
-        }
-        if stdin.is_some() {
-            let _ = sender.send(&[]).await;
+            let _ = sender.send(text.as_bytes()).await;
+            let _ = sender.close().await;
         }
     };
     let collect = async {
         let mut output = Output::default();
         while let Some(item) = session.next().await {
-            match item.map_err(not_started)? {
-                ExecOutput::Stdout(bytes) => output.put(0, &bytes),
-                ExecOutput::Stderr(bytes) => output.put(1, &bytes),
-                ExecOutput::Exited { exit_code, signal, timed_out } => return Ok(output.answer(exit_code, signal, timed_out)),
+            match item? {
+                node::Output::Stdout(bytes) => output.put(0, &bytes),
+                node::Output::Stderr(bytes) => output.put(1, &bytes),
+                // Of an exec nothing is: it waits for its reader.
+                node::Output::Skipped(_) => output.truncated = true,
+                node::Output::Exited { exit_code, signal, timed_out } => return Ok(output.answer(exit_code, signal, timed_out)),
             }
         }
         Err(ApiError::new(ErrorCode::RuntimeUnavailable, "the container's supervisor went away before the process ended"))

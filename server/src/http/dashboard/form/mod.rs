@@ -1,10 +1,14 @@
 //! What a person typed, as the JSON that a client would have sent. What cannot be put into JSON is a fault with the place it would have had.
 
+mod lines;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::http::error::FieldError;
+
+pub(super) use lines::words;
 
 /// A form's fields by name.
 pub(super) type Fields = BTreeMap<String, String>;
@@ -13,14 +17,23 @@ pub(super) type Fields = BTreeMap<String, String>;
 pub(super) fn container(fields: &Fields) -> (Value, Vec<FieldError>) {
     let mut reader = Reader { fields, faults: Vec::new() };
     let spec = reader.spec();
-    let metadata = json!({"name": reader.text("name"), "labels": reader.pairs("labels", "/metadata/labels", "key=value")});
+    let metadata = json!({
+        "name": reader.text("name"),
+        "labels": reader.pairs("labels", "/metadata/labels", "key=value"),
+        "annotations": reader.pairs("annotations", "/metadata/annotations", "key=value"),
+    });
     (json!({"metadata": without_nulls(metadata), "spec": spec}), reader.faults)
 }
 
 /// A merge patch of a container's limits: what is empty is removed.
 pub(super) fn resources(fields: &Fields) -> (Value, Vec<FieldError>) {
     let mut reader = Reader { fields, faults: Vec::new() };
-    (reader.resources(), reader.faults)
+    let mut resources = reader.resources();
+    // That form has no field for it: what is not asked stays.
+    if let Value::Object(map) = &mut resources {
+        map.remove("io");
+    }
+    (resources, reader.faults)
 }
 
 struct Reader<'a> {
@@ -89,15 +102,35 @@ impl Reader<'_> {
         list(env)
     }
 
-    fn mounts(&mut self) -> Value {
-        let mut mounts = Vec::new();
-        for line in self.lines("mounts") {
-            match mount(line) {
-                Some(mount) => mounts.push(mount),
-                None => return self.fault("/spec/mounts", format!("{line:?} is not bind:/from:/to, volume:name:/to or tmpfs:/to")),
+    /// One item a line, each read by `read`.
+    fn items(&mut self, field: &str, path: &str, shape: &str, read: fn(&str) -> Option<Value>) -> Value {
+        let mut items = Vec::new();
+        for line in self.lines(field) {
+            match read(line) {
+                Some(item) => items.push(item),
+                None => return self.fault(path, format!("{line:?} is not {shape}")),
             }
         }
-        list(mounts)
+        list(items)
+    }
+
+    /// A whole number that may be below zero.
+    fn signed(&mut self, field: &str, path: &str) -> Value {
+        match self.given(field).map(str::parse::<i64>) {
+            None => Value::Null,
+            Some(Ok(number)) => json!(number),
+            Some(Err(_)) => self.fault(path, "must be a whole number"),
+        }
+    }
+
+    /// The profile goes along with every type: that it is for `custom` only is the API's rule to state.
+    fn seccomp(&mut self) -> Value {
+        let profile = match self.given("seccompProfile").map(serde_json::from_str::<Value>) {
+            None => Value::Null,
+            Some(Ok(profile)) => profile,
+            Some(Err(error)) => self.fault("/spec/security/seccomp/profile", format!("is not JSON: {error}")),
+        };
+        json!({"type": self.text("seccomp"), "profile": profile})
     }
 
     fn names(&self, field: &str) -> Value {
@@ -110,6 +143,7 @@ impl Reader<'_> {
             "memory": self.text("memory"), "memorySwap": self.text("memorySwap"), "cpu": self.text("cpu"),
             "cpuShares": self.number("cpuShares", "/spec/resources/cpuShares"), "cpuset": self.text("cpuset"),
             "pids": self.number("pids", "/spec/resources/pids"),
+            "io": self.items("io", "/spec/resources/io", "/dev/name with readBps, writeBps, readIops or writeIops", lines::io),
         })
     }
 
@@ -122,7 +156,7 @@ impl Reader<'_> {
         let capabilities = json!({"add": self.names("capAdd"), "drop": self.names("capDrop")});
         let security = json!({
             "privileged": self.flag("privileged"), "noNewPrivileges": self.flag("noNewPrivileges"),
-            "readOnlyRootfs": self.flag("readOnlyRootfs"), "seccomp": {"type": self.text("seccomp")}, "capabilities": capabilities,
+            "readOnlyRootfs": self.flag("readOnlyRootfs"), "seccomp": self.seccomp(), "capabilities": capabilities,
         });
         let restart = json!({
             "name": self.text("restartPolicy"),
@@ -133,9 +167,16 @@ impl Reader<'_> {
             "image": self.given("image").unwrap_or_default(),
             "command": self.words("command", "/spec/command"), "args": self.words("args", "/spec/args"), "env": self.env(),
             "workingDir": self.text("workingDir"), "user": self.text("user"), "hostname": self.text("hostname"),
-            "resources": resources, "namespaces": namespaces, "mounts": self.mounts(), "security": security, "restartPolicy": restart,
+            "domainname": self.text("domainname"),
+            "tty": self.flag("tty").then_some(true), "stdin": self.flag("stdin").then_some(true),
+            "resources": resources, "namespaces": namespaces,
+            "mounts": self.items("mounts", "/spec/mounts", "bind:/from:/to, volume:name:/to or tmpfs:/to", lines::mount), "security": security, "restartPolicy": restart,
             "stopSignal": self.text("stopSignal"),
             "stopTimeoutSeconds": self.number("stopTimeoutSeconds", "/spec/stopTimeoutSeconds"),
+            "rlimits": self.items("rlimits", "/spec/rlimits", "type=soft:hard", lines::rlimit),
+            "sysctls": self.pairs("sysctls", "/spec/sysctls", "name=value"),
+            "shmSize": self.text("shmSize"), "oomScoreAdj": self.signed("oomScoreAdj", "/spec/oomScoreAdj"),
+            "logging": {"maxSize": self.text("logMaxSize"), "maxFiles": self.number("logMaxFiles", "/spec/logging/maxFiles")},
             "init": self.flag("init").then_some(true), "autoRemove": self.flag("autoRemove").then_some(true),
         }))
     }
@@ -158,79 +199,12 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// `bind:/from:/to[:ro]`, `volume:name:/to[:ro]`, `tmpfs:/to`.
-fn mount(line: &str) -> Option<Value> {
-    let parts: Vec<_> = line.split(':').map(str::trim).collect();
-    let value = match parts.as_slice() {
-        ["tmpfs", target] => json!({"type": "tmpfs", "target": target}),
-        [kind @ ("bind" | "volume"), source, target] => json!({"type": kind, "source": source, "target": target}),
-        [kind @ ("bind" | "volume"), source, target, mode @ ("ro" | "rw")] => {
-            json!({"type": kind, "source": source, "target": target, "readOnly": *mode == "ro"})
-        }
-        _ => return None,
-    };
-    Some(value)
-}
-
-/// Words as a shell splits them: blanks between, quotes and backslashes around. No expansion of anything. See POSIX.1, 2.2.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
-            '\'' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match chars.next().ok_or("a quote ' is not closed")? {
-                        '\'' => break,
-                        c => word.push(c),
-                    }
-                }
-            }
-            '"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match chars.next().ok_or("a quote \" is not closed")? {
-                        '"' => break,
-                        '\\' => match chars.next().ok_or("a quote \" is not closed")? {
-                            c @ ('"' | '\\' | '$' | '`') => word.push(c),
-                            c => word.extend(['\\', c]),
-                        },
-                        c => word.push(c),
-                    }
-                }
-            }
-            '\\' => word.get_or_insert_default().push(chars.next().ok_or("nothing follows the last \\")?),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    Ok(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    #[test]
-    fn words_are_those_of_a_shell() {
-        for (text, wanted) in [
-            ("", &[][..]),
-            ("  nginx   -g 'daemon off;' ", &["nginx", "-g", "daemon off;"]),
-            (r#"sh -c "echo \"hi\" \\ \n $x""#, &["sh", "-c", r#"echo "hi" \ \n $x"#]),
-            (r"a\ b c''d '' e", &["a b", "cd", "", "e"]),
-        ] {
-            assert_eq!(words(text).unwrap(), wanted, "{text}");
-        }
-        for bad in ["'", "a \"b", "x \\", "\"\\"] {
-            assert!(words(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
@@ -256,9 +230,24 @@ mod tests {
             ("capDrop", "ALL, NET_RAW"),
             ("userns", "host"),
             ("autoRemove", "on"),
+            ("tty", "on"),
+            ("io", "/dev/vda readBps=1Mi writeIops=5"),
+            ("rlimits", "nofile=10:20\ncore=0"),
+            ("sysctls", "net.ipv4.ip_forward=0"),
+            ("oomScoreAdj", "-5"),
+            ("shmSize", "1Mi"),
+            ("seccomp", "custom"),
+            ("seccompProfile", r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#),
+            ("logMaxFiles", "3"),
+            ("annotations", "owner=me"),
         ]));
-        assert!(faults.is_empty());
+        assert!(faults.is_empty(), "{faults:?}");
         let spec = &value["spec"];
+        assert_eq!(spec["resources"]["io"], json!([{"device": "/dev/vda", "readBps": "1Mi", "writeIops": 5}]));
+        assert_eq!(spec["rlimits"], json!([{"type": "nofile", "soft": 10, "hard": 20}, {"type": "core", "soft": 0, "hard": 0}]));
+        assert_eq!(spec["security"]["seccomp"]["profile"], json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+        assert_eq!((&spec["tty"], &spec["oomScoreAdj"], &spec["logging"]["maxFiles"]), (&json!(true), &json!(-5), &json!(3)));
+        assert_eq!(value["metadata"]["annotations"], json!({"owner": "me"}));
         assert_eq!(spec["command"], json!(["sh", "-c", "sleep 1"]));
         assert_eq!(spec["env"], json!([{"name": "A", "value": "1"}, {"name": "B", "value": "x=y"}]));
         assert_eq!(spec["mounts"][0], json!({"type": "bind", "source": "/srv", "target": "/www", "readOnly": true}));
@@ -279,12 +268,28 @@ mod tests {
             ("mounts", "/a:/b"),
             ("pids", "-1"),
             ("stopTimeoutSeconds", "soon"),
+            ("io", "/dev/vda fast"),
+            ("rlimits", "nofile"),
+            ("oomScoreAdj", "much"),
+            ("seccompProfile", "{"),
         ]));
         let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
-        for path in ["/spec/command", "/spec/env", "/metadata/labels", "/spec/mounts", "/spec/resources/pids", "/spec/stopTimeoutSeconds"] {
+        let wanted = [
+            "/spec/command",
+            "/spec/env",
+            "/metadata/labels",
+            "/spec/mounts",
+            "/spec/resources/pids",
+            "/spec/stopTimeoutSeconds",
+            "/spec/resources/io",
+            "/spec/rlimits",
+            "/spec/oomScoreAdj",
+            "/spec/security/seccomp/profile",
+        ];
+        for path in wanted {
             assert!(paths.contains(&path), "{path} in {paths:?}");
             assert!(web::pages::CreateForm::field_of(path).is_some());
         }
-        assert_eq!(paths.len(), 6);
+        assert_eq!(paths.len(), wanted.len());
     }
 }
