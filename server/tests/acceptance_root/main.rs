@@ -18,6 +18,7 @@ mod crashes;
 mod dashboard;
 mod events;
 mod exec;
+mod execs;
 mod hardening;
 mod images;
 mod joins;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         dashboard::tests(),
         events::tests(),
         exec::tests(),
+        execs::tests(),
         hardening::tests(),
         images::tests(),
         joins::tests(),
