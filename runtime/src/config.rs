@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ContainerName, LayerId, PodId, VolumeId};
+use crate::id::{ContainerName, ExecId, LayerId, PodId, VolumeId};
 
 pub use check::{ConfigError, check_container, check_exec, check_pod, check_resources};
 
@@ -256,6 +256,12 @@ impl Default for LogConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecConfig {
+    /// Its name among the container's execs; without one it is in no list.
+    #[serde(default)]
+    pub id: Option<ExecId>,
+    /// It belongs to no connection: nobody reads its output, and its exit code is kept.
+    #[serde(default)]
+    pub detach: bool,
     pub argv: Vec<String>,
     /// Added to (and overriding) the container's environment.
     #[serde(default)]

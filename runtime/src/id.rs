@@ -97,6 +97,10 @@ identifier!(
     VolumeId, "volume id", "32 lower-case hexadecimal digits", |t| is_hex(t, 32)
 );
 identifier!(
+    /// A further process in a container, 32 hexadecimal digits.
+    ExecId, "exec id", "32 lower-case hexadecimal digits", |t| is_hex(t, 32)
+);
+identifier!(
     /// A container's name inside its pod: an RFC 1123 label.
     ContainerName, "container name", "an RFC 1123 label (a-z, 0-9, '-', 1 to 63 characters)", is_dns_label
 );

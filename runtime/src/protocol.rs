@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{ContainerConfig, ExecConfig, IdMap, PodConfig, Resources};
 use crate::error::RuntimeError;
-use crate::id::{ContainerName, LayerId, PodId, StagingId, VolumeId};
-use crate::status::{CgroupView, ContainerReport, Exit, HostFacts, NamespaceReport, PodReport, ProcessReport, RunDirEntry, Stats};
+use crate::id::{ContainerName, ExecId, LayerId, PodId, StagingId, VolumeId};
+use crate::status::{
+    CgroupView, ContainerReport, ExecReport, Exit, HostFacts, NamespaceReport, PodReport, ProcessReport, RunDirEntry, Stats,
+};
 use crate::trace::Operation;
 
 /// Both sides of a connection must agree on it.
@@ -189,7 +191,8 @@ pub enum ShimRequest {
     Explain {
         container: ContainerName,
     },
-    /// Runs a process in the container; its output comes as `ExecOutput` events with this request's number, then the answer.
+    /// Runs a process in the container; its output comes as `ExecOutput` events with this request's number, then the answer. One that is
+    /// detached is answered with `ExecStarted` when its program runs.
     Exec {
         container: ContainerName,
         config: Box<ExecConfig>,
@@ -204,6 +207,22 @@ pub enum ShimRequest {
         exec: u64,
         rows: u16,
         columns: u16,
+    },
+    /// The container's execs that have a name: those that run, and the last few detached ones that have ended.
+    Execs {
+        container: ContainerName,
+    },
+    /// A signal to the process of any exec.
+    SignalExec {
+        container: ContainerName,
+        exec: ExecId,
+        signal: i32,
+    },
+    /// SIGTERM to an exec and all that it started, SIGKILL after `grace_ms`; answered when it has ended. One that has ended is forgotten.
+    EndExec {
+        container: ContainerName,
+        exec: ExecId,
+        grace_ms: u64,
     },
     /// A signal to an exec's process.
     ExecKill {
@@ -270,6 +289,12 @@ pub enum ShimAnswer {
     Joined {
         kinds: Vec<String>,
         id_map: Option<IdMap>,
+    },
+    ExecStarted {
+        exec: Box<ExecReport>,
+    },
+    Execs {
+        execs: Vec<ExecReport>,
     },
     ExecExited {
         exit_code: i32,

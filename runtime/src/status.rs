@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::SetupError;
-use crate::id::{ContainerName, PodId};
+use crate::id::{ContainerName, ExecId, PodId};
 
 /// A sandbox as its shim sees it now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,35 @@ pub struct Exit {
     pub finished_at: Timestamp,
     /// A set-up step that failed, so that the program never ran.
     pub failure: Option<SetupError>,
+}
+
+/// A further process in a container, running or remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecReport {
+    pub id: ExecId,
+    /// Program and arguments; a long list is cut.
+    pub command: Vec<String>,
+    /// On the host, and as the container sees it; for display.
+    pub pid: i32,
+    pub container_pid: Option<i32>,
+    pub user: String,
+    pub tty: bool,
+    pub detached: bool,
+    pub started_at: Timestamp,
+    /// None while it runs.
+    pub exit: Option<ExecExit>,
+}
+
+/// How an exec ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecExit {
+    /// As a shell gives it: the exit code, or 128 + the signal.
+    pub code: i32,
+    pub signal: Option<i32>,
+    pub timed_out: bool,
+    pub finished_at: Timestamp,
 }
 
 /// One sample of a container's cgroup, figures as the kernel states them; None where this host has no such file.

@@ -329,6 +329,7 @@ impl Machine {
             ShimRequest::Processes { .. } => Ok(ShimAnswer::Processes { processes: Vec::new() }),
             ShimRequest::Namespaces { .. } => Ok(ShimAnswer::Namespaces { namespaces: Vec::new() }),
             ShimRequest::Explain { .. } => Ok(ShimAnswer::Explain { operations: Vec::new() }),
+            ShimRequest::Execs { .. } => Ok(ShimAnswer::Execs { execs: Vec::new() }),
             _ => {
                 Err(RuntimeError::Unsupported { feature: "this verb".to_owned(), path: String::new(), message: "it is a fake".to_owned() })
             }

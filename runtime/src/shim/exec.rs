@@ -7,42 +7,58 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use nix::sched::CloneFlags as Namespace;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
-use super::Source;
 use super::container::{Container, await_exec, set_nonblocking};
 use super::create::setup;
+use super::exec_cgroup::OwnCgroup;
 use super::init::Failure;
 use super::input::{Asker, Input};
 use super::report::{FromInit, report, report_with};
+use super::{Source, observe};
 use crate::config::{ExecConfig, NamespaceMode, PodConfig};
 use crate::error::{RuntimeError, SetupError, SysError};
+use crate::id::{ContainerName, ExecId};
 use crate::protocol::{Bytes, ShimAnswer};
 use crate::security::SecurityPlan;
+use crate::status::{ExecExit, ExecReport};
 use crate::sys::process::{Child, CloneFlags, Cloned, Ended};
 use crate::sys::{descriptors, mount, namespace, process, socket, terminal};
 use crate::trace::Trace;
 
 /// A chunk of output: with base64 well below the largest frame.
 const CHUNK: usize = 64 << 10;
+/// What is kept of program and arguments: a shim is small, and a command may be a megabyte.
+const LONGEST_COMMAND: usize = 4 << 10;
 
 #[derive(Debug)]
 pub(super) struct Exec {
     pub(super) number: u64,
-    /// Who asked, and the number of that request.
-    pub(super) connection: u64,
-    pub(super) request: u64,
+    pub(super) container: ContainerName,
+    /// Who asked; nobody's when it is detached.
+    pub(super) asker: Option<Asker>,
+    /// Those who wait for its end.
+    pub(super) enders: Vec<Asker>,
     pub(super) deadline: Option<Instant>,
+    /// When it is killed, having been asked to end.
+    kill_at: Option<Instant>,
+    id: Option<ExecId>,
+    command: Vec<String>,
+    user: String,
+    tty: bool,
+    started_at: Timestamp,
     child: Child,
     pub(super) stdin: Option<Input>,
     terminal: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     timed_out: bool,
-    /// A cgroup of its own below the container's, for an exec that may have to be ended with all it started.
     own: Option<OwnCgroup>,
 }
 
@@ -66,8 +82,7 @@ impl Exec {
         container: &Container,
         config: ExecConfig,
         number: u64,
-        connection: u64,
-        request: u64,
+        asker: Option<Asker>,
     ) -> Result<Exec, RuntimeError> {
         let at = setup("exec");
         let target = container.running()?;
@@ -81,13 +96,21 @@ impl Exec {
         } else {
             (super::process::dev_null().map_err(&at)?, None)
         };
-        let (stdout, out) = pipe()?;
-        let (stderr, err) = pipe()?;
-        for fd in [&stdout, &stderr] {
+        let (stdout, stderr, out, err) = if config.detach {
+            let nowhere = || super::process::dev_null().map_err(&at);
+            (None, None, nowhere()?, nowhere()?)
+        } else {
+            let ((stdout, out), (stderr, err)) = (pipe()?, pipe()?);
+            (Some(stdout), Some(stderr), out, err)
+        };
+        for fd in [&stdout, &stderr].into_iter().flatten() {
             set_nonblocking(fd).map_err(&at)?;
         }
-        let own =
-            config.timeout_ms.and(container.cgroup_leaf.as_ref()).map(|leaf| OwnCgroup::make(leaf, number)).transpose().map_err(&at)?;
+        let own = container.cgroup_leaf.as_ref().and_then(|leaf| {
+            // A container that may write to its cgroup can take the name; it harms itself alone.
+            let made = OwnCgroup::make(leaf, number);
+            made.inspect_err(|error| tracing::warn!(%error, source = %error.source, "an exec without a cgroup of its own")).ok()
+        });
         let entering = Entering {
             leaf: own.as_ref().map_or(container.cgroup_leaf.as_ref(), |own| Some(&own.folder)),
             pod,
@@ -111,13 +134,34 @@ impl Exec {
         };
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| at(SysError::io("dup", "terminal", &error)));
         let (input, stdout, stderr) = match &terminal {
-            Some(master) => (Some(copy(master)?), copy(master)?, None),
-            None => (input, stdout, Some(stderr)),
+            Some(master) => (Some(copy(master)?), Some(copy(master)?), None),
+            None => (input, stdout, stderr),
         };
-        set_nonblocking(&stdout).map_err(&at)?;
+        if let Some(stdout) = &stdout {
+            set_nonblocking(stdout).map_err(&at)?;
+        }
         let deadline = config.timeout_ms.map(|millis| Instant::now() + Duration::from_millis(millis));
         let stdin = input.map(Input::new).transpose()?;
-        Ok(Exec { number, connection, request, deadline, child, stdin, terminal, stdout: Some(stdout), stderr, timed_out: false, own })
+        Ok(Exec {
+            number,
+            container: container.config.name.clone(),
+            asker,
+            enders: Vec::new(),
+            deadline,
+            kill_at: None,
+            id: config.id,
+            command: short(config.argv),
+            user: config.user.unwrap_or_else(|| container.config.process.user.clone()),
+            tty: config.tty,
+            started_at: Timestamp::now(),
+            child,
+            stdin,
+            terminal,
+            stdout,
+            stderr,
+            timed_out: false,
+            own,
+        })
     }
 
     pub(super) fn poll_sources<'a>(&'a self, take_output: bool, into: &mut Vec<(Source, BorrowedFd<'a>, PollFlags)>) {
@@ -175,37 +219,100 @@ impl Exec {
         Ok(ShimAnswer::Done)
     }
 
-    pub(super) fn kill(&mut self) {
-        if let Some(own) = &self.own {
-            own.kill();
+    /// With all that it started.
+    pub(super) fn kill(&self) {
+        self.signal_all(nix::libc::SIGKILL);
+    }
+
+    fn signal_all(&self, signal: i32) {
+        match &self.own {
+            Some(own) if signal == nix::libc::SIGKILL => own.kill(),
+            Some(own) => own.signal(signal),
+            None => self.signal_group(signal),
         }
-        let _ = process::pidfd_send_signal(self.child.pidfd.as_fd(), nix::libc::SIGKILL);
+        let _ = process::pidfd_send_signal(self.child.pidfd.as_fd(), signal);
+    }
+
+    /// It leads a group, which has its number for as long as we have not reaped it.
+    fn signal_group(&self, signal: i32) {
+        if let (1.., Ok(signal)) = (self.child.pid, Signal::try_from(signal)) {
+            let _ = nix::sys::signal::killpg(Pid::from_raw(self.child.pid), signal);
+        }
+    }
+
+    /// Asks it to end, and has it killed when it has not ended by then.
+    pub(super) fn end(&mut self, asker: Asker, grace: Duration) {
+        self.enders.push(asker);
+        let at = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+        if grace.is_zero() {
+            self.kill();
+        } else {
+            self.signal_all(nix::libc::SIGTERM);
+        }
+    }
+
+    /// When to look at the clock for it.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.kill_at).min()
     }
 
     pub(super) fn check_deadline(&mut self) {
-        if self.deadline.is_some_and(|at| at <= Instant::now()) {
-            self.deadline = None;
+        let now = Instant::now();
+        if self.deadline.take_if(|at| *at <= now).is_some() {
             self.timed_out = true;
+            self.kill();
+        }
+        if self.kill_at.take_if(|at| *at <= now).is_some() {
             self.kill();
         }
     }
 
-    /// The answer after a kill.
-    pub(super) fn wait(&self) -> ShimAnswer {
-        self.answer(process::reap(self.child.pidfd.as_fd()).unwrap_or(Ended::Signaled(nix::libc::SIGKILL)))
+    /// What it left running goes with it, when it was asked to end; its cgroup, to be removed when that is empty.
+    pub(super) fn into_cgroup(self) -> Option<OwnCgroup> {
+        if !self.enders.is_empty()
+            && let Some(own) = &self.own
+        {
+            own.kill();
+        }
+        self.own
     }
 
-    /// The answer, when it has ended.
-    pub(super) fn ended(&self) -> Option<ShimAnswer> {
-        process::try_reap(self.child.pidfd.as_fd()).ok()?.map(|ended| self.answer(ended))
+    pub(super) fn is(&self, container: &ContainerName, id: &ExecId) -> bool {
+        self.container == *container && self.id.as_ref() == Some(id)
     }
 
-    fn answer(&self, ended: Ended) -> ShimAnswer {
-        let (exit_code, signal) = match ended {
+    /// None when it has no name.
+    pub(super) fn report(&self, exit: Option<ExecExit>) -> Option<ExecReport> {
+        Some(ExecReport {
+            id: self.id.clone()?,
+            command: self.command.clone(),
+            pid: self.child.pid,
+            container_pid: observe::container_pid(self.child.pid),
+            user: self.user.clone(),
+            tty: self.tty,
+            detached: self.asker.is_none(),
+            started_at: self.started_at,
+            exit,
+        })
+    }
+
+    /// After a kill.
+    pub(super) fn wait(&self) -> ExecExit {
+        self.exit(process::reap(self.child.pidfd.as_fd()).unwrap_or(Ended::Signaled(nix::libc::SIGKILL)))
+    }
+
+    /// How it ended, when it has.
+    pub(super) fn ended(&self) -> Option<ExecExit> {
+        process::try_reap(self.child.pidfd.as_fd()).ok()?.map(|ended| self.exit(ended))
+    }
+
+    fn exit(&self, ended: Ended) -> ExecExit {
+        let (code, signal) = match ended {
             Ended::Exited(code) => (code, None),
             Ended::Signaled(signal) => (128 + signal, Some(signal)),
         };
-        ShimAnswer::ExecExited { exit_code, signal, timed_out: self.timed_out }
+        ExecExit { code, signal, timed_out: self.timed_out, finished_at: Timestamp::now() }
     }
 }
 
@@ -332,6 +439,24 @@ fn open_terminal(entering: &Entering<'_>) -> Result<OwnedFd, SysError> {
     Ok(peer)
 }
 
+/// As much of a command as a list shows.
+fn short(mut argv: Vec<String>) -> Vec<String> {
+    let mut room = LONGEST_COMMAND;
+    argv.retain_mut(|part| {
+        if room == 0 {
+            return false;
+        }
+        if part.len() > room {
+            part.truncate(part.floor_char_boundary(room));
+            part.push('…');
+        }
+        room = room.saturating_sub(part.len() + 1);
+        true
+    });
+    argv.shrink_to_fit();
+    argv
+}
+
 /// Everything that the container does not share with the host; joining one's own user namespace would be EINVAL.
 fn flags(pod: &PodConfig) -> Namespace {
     let namespaces = &pod.namespaces;
@@ -345,39 +470,4 @@ fn flags(pod: &PodConfig) -> Namespace {
     ];
     let foreign = all.into_iter().filter(|(mode, _)| **mode != NamespaceMode::Host).map(|(_, flag)| flag);
     foreign.fold(Namespace::CLONE_NEWNS, |bits, flag| bits | flag)
-}
-
-/// A v2 cgroup below the container's leaf. Limits and figures stay the container's, which count everything below it.
-#[derive(Debug)]
-struct OwnCgroup {
-    parent: OwnedFd,
-    name: String,
-    folder: OwnedFd,
-}
-
-impl OwnCgroup {
-    fn make(leaf: &OwnedFd, number: u64) -> Result<OwnCgroup, SysError> {
-        let name = format!("exec-{number}");
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        nix::sys::stat::mkdirat(leaf, name.as_str(), nix::sys::stat::Mode::from_bits_truncate(0o755))
-            .map_err(|errno| SysError::new("mkdirat", &name, errno))?;
-        let folder = nix::fcntl::openat(leaf, name.as_str(), flags, nix::sys::stat::Mode::empty())
-            .map_err(|errno| SysError::new("openat", &name, errno))?;
-        let parent = leaf.try_clone().map_err(|error| SysError::io("dup", &name, &error))?;
-        Ok(OwnCgroup { parent, name, folder })
-    }
-
-    /// See cgroup.kill in cgroups(7).
-    fn kill(&self) {
-        if let Ok(file) = mount::open_beneath(self.folder.as_fd(), "cgroup.kill", OFlag::O_WRONLY) {
-            let _ = nix::unistd::write(file, b"1");
-        }
-    }
-}
-
-impl Drop for OwnCgroup {
-    /// What an exec left running keeps its cgroup, which then goes with the container's.
-    fn drop(&mut self) {
-        let _ = nix::unistd::unlinkat(&self.parent, self.name.as_str(), nix::unistd::UnlinkatFlags::RemoveDir);
-    }
 }

@@ -14,6 +14,7 @@ mod connection;
 mod container;
 mod create;
 mod exec;
+mod exec_cgroup;
 mod explain;
 mod init;
 mod input;

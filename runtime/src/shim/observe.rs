@@ -39,6 +39,11 @@ pub(super) fn processes(container: &Container) -> Vec<ProcessReport> {
     reports
 }
 
+/// What the container calls it.
+pub(super) fn container_pid(pid: i32) -> Option<i32> {
+    process(pid).map(|report| report.container_pid)
+}
+
 /// None for a process that has ended meanwhile. See proc_pid_status(5), proc_pid_stat(5).
 fn process(pid: i32) -> Option<ProcessReport> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

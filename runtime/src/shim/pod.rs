@@ -1,4 +1,6 @@
-//! The sandbox as its shim runs it: one method a request.
+//! The sandbox as its shim runs it: one method a request. Those of execs are in `execs`.
+
+mod execs;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,24 +11,22 @@ use nix::poll::{PollFlags, PollTimeout};
 use super::connection::{Connection, HIGH_WATER};
 use super::container::{Container, State};
 use super::exec::Exec;
+use super::exec_cgroup::OwnCgroup;
 use super::input::{Asker, Input};
 use super::{Sandbox, Source, join, observe};
 use crate::cgroup::Cgroup;
-use crate::config::{ContainerConfig, ExecConfig, Resources};
+use crate::config::{ContainerConfig, Resources};
 use crate::crash_point;
 use crate::error::RuntimeError;
 use crate::id::ContainerName;
 use crate::protocol::{Bytes, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
 use crate::rundir::replace_file;
-use crate::status::PodReport;
+use crate::status::{ExecReport, PodReport};
 use crate::sys::process;
 use crate::trace::Operation;
 
 /// What can wait does so for this long after a start, so that it is not in the way of a program that ends at once.
 const QUIET: Duration = Duration::from_millis(50);
-
-/// See /proc/sys/fs/pipe-max-size in proc_sys_fs(5).
-const LARGEST_PIPE: usize = 1 << 20;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -44,6 +44,10 @@ pub(super) struct Pod {
     containers: Vec<Container>,
     execs: Vec<Exec>,
     next_exec: u64,
+    /// The last detached ones that have ended.
+    ended: VecDeque<(ContainerName, ExecReport)>,
+    /// Of execs that have ended and left something running.
+    left: Vec<OwnCgroup>,
     /// To all watchers.
     events: VecDeque<ShimEvent>,
     /// To one connection.
@@ -61,6 +65,8 @@ impl Pod {
             containers: Vec::new(),
             execs: Vec::new(),
             next_exec: 1,
+            ended: VecDeque::new(),
+            left: Vec::new(),
             events: VecDeque::new(),
             messages: VecDeque::new(),
             state_changed: false,
@@ -78,8 +84,11 @@ impl Pod {
 
     pub(super) fn request(&mut self, connection: u64, id: u64, request: ShimRequest) -> Reply {
         let later = match request {
-            ShimRequest::Exec { container, config } => self.exec(connection, id, &container, *config),
+            ShimRequest::Exec { container, config } => self.exec((connection, id), &container, *config),
             ShimRequest::ExecInput { exec, data } => self.feed_exec((connection, id), exec, &data.0),
+            ShimRequest::EndExec { container, exec, grace_ms } => {
+                self.end_exec((connection, id), &container, &exec, Duration::from_millis(grace_ms))
+            }
             ShimRequest::Input { container, data } => self.feed((connection, id), &container, &data.0),
             other => {
                 let answer = self.answer(connection, other).unwrap_or_else(|error| ShimAnswer::Failed { error });
@@ -112,21 +121,19 @@ impl Pod {
                 Ok(ShimAnswer::Namespaces { namespaces: observe::namespaces(container)? })
             }
             ShimRequest::Explain { container } => self.explain(&container),
+            ShimRequest::Execs { container } => Ok(ShimAnswer::Execs { execs: self.execs_of(&container) }),
+            ShimRequest::SignalExec { container, exec, signal } => self.named_exec(&container, &exec)?.signal(signal),
             ShimRequest::ExecResize { exec, rows, columns } => self.find_exec(exec, connection)?.resize(rows, columns),
             ShimRequest::ExecKill { exec, signal } => self.find_exec(exec, connection)?.signal(signal),
             ShimRequest::Attach { container } => self.find(&container)?.attach(connection),
             ShimRequest::Resize { container, rows, columns } => self.find(&container)?.resize(rows, columns).map(|()| ShimAnswer::Done),
             ShimRequest::StopPod => self.stop(),
-            ShimRequest::Exec { .. } | ShimRequest::ExecInput { .. } | ShimRequest::Input { .. } | ShimRequest::Join { .. } => {
-                Err(RuntimeError::Protocol { message: "not a request of this place".into() })
-            }
+            ShimRequest::Exec { .. }
+            | ShimRequest::ExecInput { .. }
+            | ShimRequest::EndExec { .. }
+            | ShimRequest::Input { .. }
+            | ShimRequest::Join { .. } => Err(RuntimeError::Protocol { message: "not a request of this place".into() }),
         }
-    }
-
-    /// An exec belongs to the connection that asked for it.
-    fn find_exec(&mut self, request: u64, connection: u64) -> Result<&mut Exec, RuntimeError> {
-        let exec = self.execs.iter_mut().find(|one| one.request == request && one.connection == connection);
-        exec.ok_or_else(|| RuntimeError::NotFound { what: "the exec".into() })
     }
 
     fn find(&mut self, name: &ContainerName) -> Result<&mut Container, RuntimeError> {
@@ -190,29 +197,10 @@ impl Pod {
         Ok((ShimAnswer::Joined { kinds, id_map: self.sandbox.config.id_map }, descriptors))
     }
 
-    fn exec(&mut self, connection: u64, request: u64, name: &ContainerName, config: ExecConfig) -> Result<(), RuntimeError> {
-        crate::config::check_exec(&config)?;
-        let number = self.next_exec;
-        let pod = self.sandbox.config.clone();
-        let exec = Exec::start(&pod, self.find(name)?, config, number, connection, request)?;
-        self.next_exec += 1;
-        self.execs.push(exec);
-        self.messages.push_back((connection, ShimMessage::Event { body: ShimEvent::ExecStarted { exec: request } }));
-        Ok(())
-    }
-
     fn feed(&mut self, asker: Asker, name: &ContainerName, data: &[u8]) -> Result<(), RuntimeError> {
         let container = self.find(name)?;
         container.input(data, asker)?;
         let taken = Input::settle(&mut container.stdin);
-        self.done(taken);
-        Ok(())
-    }
-
-    fn feed_exec(&mut self, asker: Asker, exec: u64, data: &[u8]) -> Result<(), RuntimeError> {
-        let exec = self.find_exec(exec, asker.0)?;
-        exec.input(data, asker)?;
-        let taken = Input::settle(&mut exec.stdin);
         self.done(taken);
         Ok(())
     }
@@ -229,11 +217,7 @@ impl Pod {
         }
         crash_point!("shim.stop.containers");
         // They died with their container; who waits for one is told so before the shim goes.
-        while let Some(exec) = self.execs.first_mut() {
-            exec.kill();
-            let answer = exec.wait();
-            self.finish_exec(0, answer);
-        }
+        self.end_all_execs();
         let whole = Cgroup::of_pod(&self.sandbox.hierarchies, &self.sandbox.layout.instance, &self.sandbox.config.id);
         whole.remove(Instant::now() + Duration::from_secs(10)).map_err(super::create::setup("cgroup"))?;
         self.write_explained();
@@ -268,13 +252,13 @@ impl Pod {
             }
         }
         for exec in &self.execs {
-            let backlog = connections.iter().find(|connection| connection.id == exec.connection).map_or(0, Connection::backlog);
-            exec.poll_sources(backlog < HIGH_WATER, into);
+            let reader = exec.asker.and_then(|(id, _)| connections.iter().find(|connection| connection.id == id));
+            exec.poll_sources(reader.map_or(0, Connection::backlog) < HIGH_WATER, into);
         }
     }
 
     pub(super) fn next_deadline(&self) -> PollTimeout {
-        let execs = self.execs.iter().filter_map(|exec| exec.deadline);
+        let execs = self.execs.iter().filter_map(Exec::next_deadline);
         let quiet = self.unexplained.map(|since| since + QUIET);
         super::timeout_until(execs.chain(self.containers.iter().filter_map(Container::oom_deadline)).chain(quiet).min())
     }
@@ -323,46 +307,6 @@ impl Pod {
         }
     }
 
-    pub(super) fn exec_input(&mut self, number: u64) {
-        if let Some(exec) = self.execs.iter_mut().find(|exec| exec.number == number) {
-            let taken = Input::settle(&mut exec.stdin);
-            self.done(taken);
-        }
-    }
-
-    pub(super) fn exec_output(&mut self, number: u64, stream: u8) {
-        if let Some(exec) = self.execs.iter_mut().find(|exec| exec.number == number)
-            && let Some(data) = exec.take_output(stream)
-        {
-            let event = ShimEvent::ExecOutput { exec: exec.request, stream, data };
-            self.messages.push_back((exec.connection, ShimMessage::Event { body: event }));
-        }
-    }
-
-    pub(super) fn exec_ended(&mut self, number: u64) {
-        let Some(index) = self.execs.iter().position(|exec| exec.number == number) else { return };
-        if let Some(answer) = self.execs[index].ended() {
-            self.finish_exec(index, answer);
-        }
-    }
-
-    /// The rest of its output, then the answer.
-    fn finish_exec(&mut self, index: usize, answer: ShimAnswer) {
-        for stream in [1, 2] {
-            // No more than a pipe can hold: what it left running may be writing all the while.
-            let mut left = LARGEST_PIPE;
-            while left > 0
-                && let Some(data) = self.execs[index].take_output(stream)
-            {
-                left = left.saturating_sub(data.0.len());
-                let event = ShimEvent::ExecOutput { exec: self.execs[index].request, stream, data };
-                self.messages.push_back((self.execs[index].connection, ShimMessage::Event { body: event }));
-            }
-        }
-        let exec = self.execs.remove(index);
-        self.messages.push_back((exec.connection, ShimMessage::Answer { id: exec.request, body: answer }));
-    }
-
     pub(super) fn deliver(&mut self, connections: &mut [Connection]) {
         for exec in &mut self.execs {
             exec.check_deadline();
@@ -389,8 +333,8 @@ impl Pod {
         for container in &mut self.containers {
             container.attached.retain(|id| connections.iter().any(|connection| connection.id == *id));
         }
-        for exec in &mut self.execs {
-            if !connections.iter().any(|connection| connection.id == exec.connection) {
+        for exec in &self.execs {
+            if exec.asker.is_some_and(|(id, _)| connections.iter().all(|connection| connection.id != id)) {
                 exec.kill();
             }
         }

@@ -215,7 +215,12 @@ fn execute(program: &Program<'_>, env: &[CString]) -> SetupError {
     SetupError::explained("exec", &error, detail)
 }
 
-/// Standard input of a program that nobody types to.
+/// Standard input of a program that nobody types to, or output that nobody reads.
 pub(super) fn dev_null() -> Result<OwnedFd, SysError> {
-    std::fs::File::open("/dev/null").map(OwnedFd::from).map_err(|error| SysError::io("open", "/dev/null", &error))
+    std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map(OwnedFd::from)
+        .map_err(|error| SysError::io("open", "/dev/null", &error))
 }

@@ -21,6 +21,7 @@ mod dashboard;
 mod documents;
 mod events;
 mod exec;
+mod execs;
 mod hardening;
 mod images;
 mod joins;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         documents::tests(),
         events::tests(),
         exec::tests(),
+        execs::tests(),
         hardening::tests(),
         images::tests(),
         joins::tests(),

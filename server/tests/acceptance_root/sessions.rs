@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         much_goes_through_and_nothing_is_lost,
         a_context_can_be_given_and_the_program_must_be_there,
         what_is_no_session_is_refused_in_words,
-        a_client_that_goes_ends_its_exec,
+        a_client_that_goes_ends_its_exec_with_all_it_started,
         what_an_exec_leaves_running_holds_up_nobody,
         two_are_attached_and_one_leaves,
         attached_from_the_beginning,
@@ -168,19 +168,19 @@ fn what_is_no_session_is_refused_in_words(scope: &Scope<'_>) {
     container.post("/unpause", &json!({})).expect(204);
 }
 
-fn a_client_that_goes_ends_its_exec(scope: &Scope<'_>) {
+fn a_client_that_goes_ends_its_exec_with_all_it_started(scope: &Scope<'_>) {
     let container = scope.idle();
     for (number, politely) in [(1, true), (2, false)] {
         let marker = format!("sleep {}", 2_000_000 + number * 100_000 + container.pid());
-        let mut shell = exec(scope, &container, &["sh", "-c", &format!("echo on; {marker}")], "");
+        let mut shell = exec(scope, &container, &["sh", "-c", &format!("setsid {marker} & echo on; {marker}")], "");
         shell.until("on");
-        host::until("it runs", || Some(()).filter(|()| running(&marker) >= 1));
+        host::until("both run", || Some(()).filter(|()| running(&marker) >= 3));
         if politely {
             shell.close()
         } else {
             drop(shell)
         }
-        host::until("it is gone", || Some(()).filter(|()| running(&marker) == 0));
+        host::until("all are gone", || Some(()).filter(|()| running(&marker) == 0));
     }
     assert_eq!(container.status()["phase"], "Running");
 }

@@ -34,6 +34,9 @@ pub fn check_exec(exec: &ExecConfig) -> Result<(), ConfigError> {
     if exec.cwd.as_ref().is_some_and(|cwd| !is_plain_absolute(cwd)) {
         return Err(ConfigError::at("/cwd", PLAIN_ABSOLUTE));
     }
+    if exec.detach && exec.stdin {
+        return Err(ConfigError::at("/stdin", "a detached process has none"));
+    }
     if exec.timeout_ms == Some(0) {
         return Err(ConfigError::at("/timeoutMs", "must be at least 1"));
     }

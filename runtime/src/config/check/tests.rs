@@ -371,6 +371,7 @@ fn further_processes() {
     assert_eq!(exec(json!({"argv": ["id"], "cwd": "../x"})), "/cwd");
     assert_eq!(exec(json!({"argv": ["id"], "user": "0x0"})), "/user");
     assert_eq!(exec(json!({"argv": ["id"], "timeoutMs": 0})), "/timeoutMs");
+    assert_eq!(exec(json!({"argv": ["id"], "detach": true, "stdin": true})), "/stdin");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! `/api/v1/containers/{name}/exec`: a further process in a container.
 
+pub mod instances;
 pub mod run;
 pub mod socket;
 
 use runtime::config::ExecConfig;
 use runtime::error::RuntimeError;
+use runtime::id::ContainerName;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -44,6 +46,9 @@ pub struct ExecInput {
     /// With all capabilities and without seccomp: needs the role `admin`.
     #[serde(default)]
     privileged: bool,
+    /// Do not wait for it: it runs on without a client, its output goes nowhere, and the answer is 201 with the exec.
+    #[serde(default)]
+    detach: bool,
 }
 
 /// What it has for standard streams.
@@ -51,6 +56,12 @@ pub struct ExecInput {
 struct Stdio {
     tty: bool,
     stdin: bool,
+}
+
+/// What the runtime is asked for, of whom.
+struct Asked {
+    container: ContainerName,
+    config: ExecConfig,
 }
 
 /// The rules are those of a container's own process; only the places have other names, below `place`.
@@ -61,6 +72,9 @@ fn check(input: &ExecInput, place: &str) -> ApiResult<()> {
     }
     if input.timeout_seconds.is_some_and(|seconds| !(1..=MAX_TIMEOUT_SECONDS).contains(&seconds)) {
         faults.push(FieldError::new(format!("{place}/timeoutSeconds"), format!("must be 1 to {MAX_TIMEOUT_SECONDS}")));
+    }
+    if input.detach && input.stdin.is_some() {
+        faults.push(FieldError::new(format!("{place}/stdin"), "a detached process has no standard input"));
     }
     let as_spec = ContainerSpec {
         image: "exec".to_owned(),
@@ -79,11 +93,19 @@ fn check(input: &ExecInput, place: &str) -> ApiResult<()> {
 
 /// Starts it: an answer means that its program runs.
 async fn open(state: &App, record: &ContainerRecord, input: &ExecInput, stdio: Stdio) -> ApiResult<Session> {
+    let Asked { container, config } = asked(record, input, stdio)?;
+    state.node.exec(&record.uid, &container, config).await.map_err(not_started)
+}
+
+fn asked(record: &ContainerRecord, input: &ExecInput, stdio: Stdio) -> ApiResult<Asked> {
     super::must_run(record)?;
     if record.status.phase == Phase::Paused {
         return Err(ApiError::new(ErrorCode::WrongState, format!("the container {:?} is paused: unpause it", record.meta.name)));
     }
+    let id = uuid::Uuid::new_v4().simple().to_string();
     let config = ExecConfig {
+        id: Some(id.parse().map_err(|error: runtime::id::InvalidId| ApiError::internal(error))?),
+        detach: input.detach,
         argv: input.command.clone(),
         env: input.env.iter().map(|variable| format!("{}={}", variable.name, variable.value)).collect(),
         cwd: input.working_dir.clone(),
@@ -94,7 +116,7 @@ async fn open(state: &App, record: &ContainerRecord, input: &ExecInput, stdio: S
         timeout_ms: input.timeout_seconds.map(|seconds| seconds.saturating_mul(1000)),
     };
     let container = convert::name(record).map_err(ApiError::internal)?;
-    state.node.exec(&record.uid, &container, config).await.map_err(not_started)
+    Ok(Asked { container, config })
 }
 
 /// A program that cannot be run is told as for a container's own.

@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ExecInput;
+use super::instances::{self, Exec};
 use crate::http::auth::{Caller, Role};
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::extract::{ApiJson, ApiPath};
@@ -39,28 +41,32 @@ pub struct ExecAnswer {
     pub timed_out: bool,
 }
 
-/// Run a process in a container, and wait for its end.
+/// Run a process in a container, and wait for its end, or with `detach` for its start only.
 ///
 /// It is in all of the container's namespaces and in its cgroup, with its environment, user, working folder, capabilities and seccomp filter.
-/// When the caller hangs up, it is killed.
+/// When the caller hangs up, it is killed, unless it is detached: then it runs on, with or without this server, until it ends or the container does.
 #[utoipa::path(post, path = "/api/v1/containers/{name}/exec", operation_id = "execContainer", tag = "containers", security(("token" = ["operator"])),
     params(("name" = String, Path, description = "Name, uid, or a unique beginning of the uid of 8 characters or more")),
     request_body(content = ExecInput, example = json!({"command": ["sh", "-c", "echo $COLOUR; id -u"], "env": [{"name": "COLOUR", "value": "red"}], "timeoutSeconds": 10})),
-    responses((status = 200, description = "It has ended", body = ExecAnswer), (status = 409, description = "The container does not run")))]
+    responses((status = 200, description = "It has ended", body = ExecAnswer),
+        (status = 201, description = "Detached: it runs", body = Exec, headers(("Location" = String, description = "Its address"))), (status = 409, description = "The container does not run")))]
 pub async fn exec_container(
     State(state): State<AppState>,
     caller: Caller,
     ApiPath(name): ApiPath<String>,
     ApiJson(input): ApiJson<ExecInput>,
-) -> ApiResult<Json<ExecAnswer>> {
+) -> ApiResult<Response> {
     let record = state.store.container(&name)?;
     super::check(&input, "")?;
     if input.privileged {
         caller.require(Role::Admin)?;
     }
+    if input.detach {
+        return instances::start(&state, &record, &input).await;
+    }
     let session = super::open(&state, &record, &input, super::Stdio { tty: false, stdin: input.stdin.is_some() }).await?;
     tokio::select! {
-        answer = run(session, input.stdin.as_deref()) => Ok(Json(answer?)),
+        answer = run(session, input.stdin.as_deref()) => Ok(Json(answer?).into_response()),
         // The session is dropped, and with it the process.
         () = caller.revoked.cancelled() => Err(ApiError::new(ErrorCode::Unauthenticated, "the token was deleted")),
     }

@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Signal {
 /// The longest grace: a year, far from any overflow.
 const MAX_GRACE: u64 = 365 * 86_400;
 
-pub(super) fn check_grace(path: &str, seconds: Option<u64>) -> Result<(), ApiError> {
+pub(in crate::http) fn check_grace(path: &str, seconds: Option<u64>) -> Result<(), ApiError> {
     match seconds {
         Some(seconds) if seconds > MAX_GRACE => Err(ApiError::invalid(vec![FieldError::new(path, format!("must be at most {MAX_GRACE}"))])),
         _ => Ok(()),
