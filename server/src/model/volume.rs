@@ -24,5 +24,6 @@ pub struct VolumeSpec {}
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeStatus {
     /// Names of the containers that mount it.
+    #[schema(required = true, example = json!(["web"]))]
     pub used_by: Vec<String>,
 }

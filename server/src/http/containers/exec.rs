@@ -57,12 +57,15 @@ pub struct ExecInput {
 #[serde(rename_all = "camelCase")]
 pub struct ExecAnswer {
     /// As a shell gives it: 128 + the signal when a signal ended it.
+    #[schema(example = 0)]
     pub exit_code: i32,
     /// The signal's name, when a signal ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
     /// What is not UTF-8 is replaced: the bytes are then in `stdoutBase64`.
+    #[schema(example = "red\n0\n")]
     pub stdout: String,
+    #[schema(example = "")]
     pub stderr: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_base64: Option<String>,

@@ -3,18 +3,20 @@
 //! `routes!` puts a handler into the router and into the document at once, so neither can have what the other lacks. What is true of every
 //! operation (which errors, which security schemes, `fieldValidation`, `Idempotency-Key`) is added here and not written forty times.
 
+mod examples;
+mod operations;
+mod schemas;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{OpenApi, Ref, RefOr, Required, schema};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::server::{ServerBuilder, ServerVariableBuilder};
 
-use super::auth::access::{self, Access};
-use super::error::{ErrorCode, Problem};
+use super::auth::access;
+use super::error::Problem;
 use super::state::AppState;
 
 #[derive(utoipa::OpenApi)]
@@ -40,122 +42,33 @@ pub fn base() -> OpenApi {
     Base::openapi()
 }
 
-/// Adds to each operation what is true of all.
+/// Adds what is true of all operations, and puts the types in the form that generated clients understand.
 pub fn complete(document: &mut OpenApi) {
+    add_servers(document);
+    add_security(document);
+    schemas::tidy(document);
+    operations::complete(document);
+    examples::fill(document);
+}
+
+fn add_servers(document: &mut OpenApi) {
+    let port = ServerVariableBuilder::new().default_value("7777").description(Some("As `berth serve --listen` says"));
+    let loopback = ServerBuilder::new()
+        .url("http://127.0.0.1:{port}")
+        .description(Some(
+            "TCP on loopback. The unix socket, `/run/berth/berth.sock`, serves the same under any host name, and root needs no token there.",
+        ))
+        .parameter("port", port);
+    document.servers = Some(vec![loopback.build()]);
+}
+
+fn add_security(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
-    components.add_security_scheme(
-        access::SCHEME,
-        SecurityScheme::Http(
-            HttpBuilder::new()
-                .scheme(HttpAuthScheme::Bearer)
-                .description(Some("An API token, `berth_…`. The roles that an operation lists are the least that it needs; `viewer` < `operator` < `admin`."))
-                .build(),
-        ),
-    );
+    let text = "An API token, `berth_…` (`berth token create`). The roles that an operation lists are the least that it needs; `viewer` < `operator` < `admin`.";
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
+    components.add_security_scheme(access::SCHEME, SecurityScheme::Http(bearer));
     let cookie = ApiKeyValue::with_description("berth-session-7777", "Set by `/login`; the name ends with the port. For browsers.");
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-    for status in STATUSES {
-        components.responses.insert(response_name(*status), RefOr::T(problem_response(*status)));
-    }
-    for (path, item) in &mut document.paths.paths {
-        let parts =
-            [(false, &mut item.get), (true, &mut item.post), (false, &mut item.put), (false, &mut item.patch), (false, &mut item.delete)];
-        for (post, operation) in parts {
-            if let Some(operation) = operation {
-                complete_operation(operation, path, post);
-            }
-        }
-    }
-}
-
-/// Statuses that need no words of their own at the handlers.
-const STATUSES: &[StatusCode] = &[
-    StatusCode::BAD_REQUEST,
-    StatusCode::UNAUTHORIZED,
-    StatusCode::FORBIDDEN,
-    StatusCode::NOT_FOUND,
-    StatusCode::CONFLICT,
-    StatusCode::PRECONDITION_FAILED,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    StatusCode::MISDIRECTED_REQUEST,
-    StatusCode::UNPROCESSABLE_ENTITY,
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::INTERNAL_SERVER_ERROR,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-];
-
-fn response_name(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or_default().split([' ', '-']).collect()
-}
-
-fn problem_response(status: StatusCode) -> utoipa::openapi::Response {
-    let codes: Vec<String> = ErrorCode::ALL
-        .iter()
-        .filter(|code| code.status() == status)
-        .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
-        .collect();
-    ResponseBuilder::new().description(codes.join(" ")).content("application/problem+json", problem_content()).build()
-}
-
-fn problem_content() -> utoipa::openapi::Content {
-    ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build()
-}
-
-fn complete_operation(operation: &mut Operation, path: &str, post: bool) {
-    let access = operation.security.as_deref().and_then(access::declared);
-    let mut statuses = vec![400, 421, 500, 503];
-    if let Some(Access::Needs(_)) = access {
-        statuses.extend([401, 403, 429]);
-        if let Some(security) = &mut operation.security {
-            security.push(SecurityRequirement::new("session", Vec::<String>::new()));
-        }
-    }
-    if path.contains('{') {
-        statuses.push(404);
-    }
-    let has_body = operation.request_body.is_some();
-    if has_body {
-        statuses.extend([413, 415, 422]);
-        let modes = schema::ObjectBuilder::new()
-            .schema_type(schema::Type::String)
-            .enum_values(Some(["Strict", "Warn", "Ignore"]))
-            .default(Some("Strict".into()));
-        let text = "What to do with fields that are not known: refuse, accept with a `Warning` header for each, or accept.";
-        parameters(operation).push(parameter("fieldValidation", ParameterIn::Query, text, modes.build()));
-    }
-    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
-        statuses.push(422);
-    }
-    if post {
-        let text = "The first answer to this key is replayed for 24 hours: a request whose answer was lost can be repeated safely.";
-        let key = schema::ObjectBuilder::new().schema_type(schema::Type::String).max_length(Some(255)).build();
-        parameters(operation).push(parameter("Idempotency-Key", ParameterIn::Header, text, key));
-        statuses.extend([409, 422]);
-    }
-    // Errors that a handler describes in its own words.
-    for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && status.starts_with(['4', '5'])
-        {
-            response.content.insert("application/problem+json".to_owned(), RefOr::T(problem_content()));
-        }
-    }
-    for status in statuses {
-        let Ok(code) = StatusCode::from_u16(status) else { continue };
-        let reference = || RefOr::Ref(Ref::new(format!("#/components/responses/{}", response_name(code))));
-        operation.responses.responses.entry(status.to_string()).or_insert_with(reference);
-    }
-}
-
-fn parameters(operation: &mut Operation) -> &mut Vec<RefOr<Parameter>> {
-    operation.parameters.get_or_insert_default()
-}
-
-fn parameter(name: &str, place: ParameterIn, description: &str, schema: schema::Object) -> RefOr<Parameter> {
-    let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::False).description(Some(description));
-    RefOr::T(parameter.schema(Some(schema)).build())
 }
 
 /// As `berth openapi` prints it and `openapi/berth.json` keeps it.
