@@ -48,6 +48,7 @@ pub struct ImportParams {
     working_dir: Option<String>,
     /// Labels: a JSON object, or one `key=value`.
     label: Option<String>,
+    /// What `stop` sends first; SIGTERM when absent.
     stop_signal: Option<String>,
     /// As in the OCI image specification (`amd64`); this machine's when absent.
     architecture: Option<String>,

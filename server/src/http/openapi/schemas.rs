@@ -159,35 +159,33 @@ fn for_each_of_operations(document: &mut OpenApi, change: &mut impl FnMut(&mut R
     }
 }
 
-/// A body of `Option<T>` may be left out; it cannot be `null`.
+/// A body of `Option<T>` may be left out too.
 fn left_out(body: &mut RequestBody) {
-    for content in body.content.values_mut() {
-        if let RefOr::T(content) = content
-            && content.schema.as_mut().is_some_and(without_null)
-        {
-            body.required = Some(Required::False);
-        }
+    let schemas = body.content.values().filter_map(|content| if let RefOr::T(content) = content { content.schema.as_ref() } else { None });
+    if schemas.into_iter().any(|schema| or_null(schema).is_some()) {
+        body.required = Some(Required::False);
     }
 }
 
-/// What cannot be `null` where it stands, for want of a way to write it: a parameter, a whole body. True when it said that it could.
-fn without_null(schema: &mut RefOr<Schema>) -> bool {
-    match schema {
-        RefOr::T(Schema::Object(object)) => {
-            let SchemaType::Array(kinds) = &object.schema_type else { return false };
-            let Some(kind) = kinds.iter().find(|kind| **kind != Type::Null) else { return false };
-            object.schema_type = SchemaType::Type(kind.clone());
-            true
-        }
-        RefOr::T(Schema::OneOf(one)) => {
-            let [something, RefOr::T(Schema::Object(nothing))] = one.items.as_slice() else { return false };
-            if nothing.schema_type != SchemaType::Type(Type::Null) {
-                return false;
-            }
-            *schema = something.clone();
-            true
-        }
-        _ => false,
+/// What else than `null` it may be.
+fn or_null(schema: &RefOr<Schema>) -> Option<&RefOr<Schema>> {
+    let RefOr::T(Schema::OneOf(one)) = schema else { return None };
+    match one.items.as_slice() {
+        [something, RefOr::T(Schema::Object(null))] if null.schema_type == SchemaType::Type(Type::Null) => Some(something),
+        _ => None,
+    }
+}
+
+/// A parameter is a text: it cannot be `null`.
+fn without_null(schema: &mut RefOr<Schema>) {
+    if let Some(something) = or_null(schema).cloned() {
+        *schema = something;
+    }
+    if let RefOr::T(Schema::Object(object)) = schema
+        && let SchemaType::Array(kinds) = &object.schema_type
+        && let Some(kind) = kinds.iter().find(|kind| **kind != Type::Null)
+    {
+        object.schema_type = SchemaType::Type(kind.clone());
     }
 }
 
