@@ -40,7 +40,6 @@ fn give(kind: &str, content: &mut RefOr<Content>, schemas: &Schemas) {
         "text/plain" => Some(json!("hello\n")),
         "text/event-stream" => Some(json!("id: 42\ndata: {}\n\n")),
         "text/html" => Some(json!("<!doctype html>…")),
-        "application/yaml" => Some(json!("openapi: 3.1.0\n")),
         _ => content.schema.as_ref().and_then(|schema| of(schema, schemas, 0)),
     };
 }

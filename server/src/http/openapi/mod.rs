@@ -87,7 +87,7 @@ pub async fn json(State(state): State<AppState>, headers: HeaderMap) -> Response
 
 /// The OpenAPI document of this server as YAML.
 #[utoipa::path(get, path = "/openapi.yaml", operation_id = "getOpenapiYaml", tag = "system", security(("token" = ["viewer"])),
-    responses((status = 200, description = "The document", body = String, content_type = "application/yaml")))]
+    responses((status = 200, description = "The document", body = Object, content_type = "application/yaml")))]
 pub async fn yaml(State(state): State<AppState>, headers: HeaderMap) -> Response {
     serve(&headers, "application/yaml", &state.documents.yaml)
 }

@@ -26,6 +26,8 @@ use crate::http::error::{ErrorCode, Problem};
 use crate::http::layers::replay;
 
 const PROBLEM: &str = "application/problem+json";
+/// A list of tags in quotes, or `*` (RFC 9110 section 13.1.1).
+const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-+\--~]*"(, ?(W/)?"[!#-+\--~]*")*)$"#;
 const ALWAYS: [u16; 9] = [400, 401, 403, 414, 421, 429, 431, 500, 503];
 
 /// Every operation, to be changed.
@@ -77,7 +79,9 @@ fn complete_operation(operation: &mut Operation, path: &str, method: &Method, co
     if asks_runtime(path, method) {
         statuses.push(504);
     }
-    if has_parameter(operation, "If-Match") {
+    if let Some(parameter) = own_parameter(operation, "If-Match") {
+        let tags = ObjectBuilder::new().schema_type(Type::String).pattern(Some(ENTITY_TAGS)).examples([serde_json::json!("\"42\"")]);
+        parameter.schema = Some(tags.build().into());
         statuses.push(412);
     }
     if operation.request_body.is_some() {
@@ -88,9 +92,11 @@ fn complete_operation(operation: &mut Operation, path: &str, method: &Method, co
         add_parameter(operation, "FieldValidation");
     }
     let replays = post && !replay::SECRET.contains(&path);
+    if post {
+        statuses.extend([409, 422]);
+    }
     if replays {
         add_parameter(operation, "IdempotencyKey");
-        statuses.extend([409, 422]);
     }
     let versioned = answers_a_resource(operation, components);
     if versioned && *method == Method::GET {
@@ -128,9 +134,12 @@ fn asks_runtime(path: &str, method: &Method) -> bool {
     below_a_container || changes || path.starts_with("/api/v1/system") || path == "/readyz"
 }
 
-fn has_parameter(operation: &Operation, name: &str) -> bool {
-    let named = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(parameter) if parameter.name == name);
-    operation.parameters.iter().flatten().any(named)
+/// One that the handler declares.
+fn own_parameter<'a>(operation: &'a mut Operation, name: &str) -> Option<&'a mut Parameter> {
+    operation.parameters.iter_mut().flatten().find_map(|parameter| match parameter {
+        RefOr::T(parameter) if parameter.name == name => Some(parameter),
+        _ => None,
+    })
 }
 
 fn has_json_body(operation: &Operation) -> bool {
@@ -177,7 +186,8 @@ fn add_shared(components: &mut Components) {
         .default(Some("Strict".into()))
         .build();
     components.schemas.insert("FieldValidation".to_owned(), modes.into());
-    let text = |longest: usize| RefOr::T(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(longest)).into());
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let key = text().min_length(Some(1)).max_length(Some(255)).build();
     let parameters = [
         (
             "FieldValidation",
@@ -191,14 +201,14 @@ fn add_shared(components: &mut Components) {
             "Idempotency-Key",
             ParameterIn::Header,
             "The first answer to this key is replayed for 24 hours: a request whose answer was lost can be repeated safely.",
-            text(255),
+            key.into(),
         ),
         (
             "IfNoneMatch",
             "If-None-Match",
             ParameterIn::Header,
             "The `ETag` that was read before: 304 when it is still the same.",
-            text(1024),
+            text().build().into(),
         ),
     ];
     for (component, name, place, description, schema) in parameters {
