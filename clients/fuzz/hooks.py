@@ -61,6 +61,9 @@ def before_call(ctx, case, kwargs):
             body["spec"]["image"] = "fuzz"
         if path == "/api/v1/images/{reference}" and method == "GET":
             names["reference"] = "fuzz"
+    if is_positive(case) and '"' not in (case.headers or {}).get("If-Match", '"'):
+        # The coverage phase does not keep to the pattern of this header.
+        case.headers["If-Match"] = '"0"'
     if path.startswith("/api/v1/tokens/") and method == "DELETE" and names.get("name") in OWN_TOKENS:
         names["name"] = "nobody"
     for place in (body, case.query or {}):

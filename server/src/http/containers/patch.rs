@@ -15,8 +15,8 @@ use crate::http::extract::{ApiPath, IfMatch, MergePatch, json as extract_json, p
 use crate::http::input;
 use crate::http::list;
 use crate::http::state::AppState;
-use crate::model::validate::{self, HostLimits};
 use crate::model::container::{Resources, RestartPolicy};
+use crate::model::validate::{self, HostLimits};
 use crate::model::{Container, ContainerSpec};
 use crate::store::{ContainerChange, ContainerRecord};
 

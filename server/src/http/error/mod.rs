@@ -52,7 +52,8 @@ impl Problem {
             ErrorCode::InvalidSpec => (vec![FieldError::new("/spec/resources/memory", "must be at least 6291456")], None),
             ErrorCode::UnknownField => (vec![FieldError::new("/spec/imgae", "is not known")], None),
             ErrorCode::StartFailed => {
-                let step = FailedOperation { stage: "exec".into(), call: "execve".into(), subject: "/bin/nope".into(), errno: "ENOENT".into() };
+                let step =
+                    FailedOperation { stage: "exec".into(), call: "execve".into(), subject: "/bin/nope".into(), errno: "ENOENT".into() };
                 (Vec::new(), Some(step))
             }
             _ => (Vec::new(), None),

@@ -138,6 +138,38 @@ mod tests {
     }
 
     #[test]
+    fn every_request_and_answer_has_an_example_and_every_parameter_a_description() {
+        let document = serde_json::to_value(super::super::router::document()).unwrap();
+        let mut examples = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let here = format!("{method} {path}");
+                let answers = operation["responses"].as_object().into_iter().flatten().map(|(_, response)| response);
+                for contents in answers.chain([&operation["requestBody"]]).filter_map(|one| one["content"].as_object()) {
+                    for (kind, content) in contents.iter().filter(|(kind, _)| !operations::is_archive(kind)) {
+                        // YAML is this document.
+                        assert!(content.get("example").is_some() || kind == "application/yaml", "{here}: {kind} has no example");
+                        examples += 1;
+                    }
+                }
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    assert!(parameter.get("$ref").is_some() || parameter["description"].is_string(), "{here}: {parameter}");
+                }
+                let statuses = operation["responses"].as_object().unwrap();
+                assert!(["400", "401", "500", "503"].iter().all(|status| statuses.contains_key(*status)), "{here}");
+            }
+        }
+        assert!(examples > 50, "only {examples}");
+    }
+
+    #[test]
+    fn integers_are_of_a_kind_that_every_language_has() {
+        let text = text();
+        assert!(text.contains("\"int64\"") && !text.contains("uint") && !text.contains("u-int"));
+        assert!(text.contains("\"binary\"") && text.contains("\"ContainerList\"") && !text.contains("List_"));
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         let document = serde_json::to_value(super::super::router::document()).unwrap();
         let mut open = vec![&document];

@@ -32,7 +32,11 @@ const ALWAYS: [u16; 9] = [400, 401, 403, 414, 421, 429, 431, 500, 503];
 
 /// Every operation, to be changed.
 pub(super) fn all(document: &mut OpenApi) -> impl Iterator<Item = (&str, Method, &mut Operation)> {
-    document.paths.paths.iter_mut().flat_map(|(path, item)| methods(item).map(move |(method, operation)| (path.as_str(), method, operation)))
+    document
+        .paths
+        .paths
+        .iter_mut()
+        .flat_map(|(path, item)| methods(item).map(move |(method, operation)| (path.as_str(), method, operation)))
 }
 
 fn methods(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
