@@ -13,7 +13,7 @@ ADMINS = ("/api/v1/images", "/api/v1/tokens", "/api/v1/system")
 # Prepared by run.py, and looked at only: what changes a container has another one.
 RUNNING, ENDED, CHANGED = "fuzz-running", "fuzz-ended", "fuzz-changed"
 CHANGES = ("/start", "/stop", "/restart", "/kill", "/pause", "/unpause")
-OWN_TOKENS = ("fuzz-admin", "fuzz-operator")
+OWN_TOKENS = ("test-clients", "fuzz-operator")
 
 
 @schemathesis.auth(refresh_interval=None)
