@@ -32,9 +32,14 @@ fn api() -> OpenApiRouter<AppState> {
         .merge(system::routes())
 }
 
+/// What the handlers declare, as they declare it.
+pub fn declarations() -> OpenApi {
+    api().into_openapi()
+}
+
 /// The description alone.
 pub fn document() -> OpenApi {
-    let mut document = api().into_openapi();
+    let mut document = declarations();
     openapi::complete(&mut document);
     document
 }

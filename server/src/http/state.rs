@@ -56,7 +56,7 @@ pub struct App {
 
 impl App {
     pub fn new(config: Config, store: Store, node: Arc<dyn Node>, registry: Registry, started: Instant) -> AppState {
-        let document = super::router::document();
+        let document = super::router::declarations();
         Arc::new(App {
             own_uid: rustix::process::geteuid().as_raw(),
             registry,

@@ -28,6 +28,7 @@ pub struct ContainerSpec {
     pub image: String,
     /// Replaces the image's entrypoint.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["sleep", "60"]))]
     pub command: Option<Vec<String>>,
     /// Replaces the image's cmd.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +52,6 @@ pub struct ContainerSpec {
     pub auto_remove: bool,
     pub restart_policy: RestartPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "SIGTERM")]
     pub stop_signal: Option<String>,
     /// Seconds between the stop signal and SIGKILL; 10 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +206,7 @@ pub struct Resources {
     pub memory_swap: Option<Bytes>,
     /// Most processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 100)]
     pub pids: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io: Vec<IoLimit>,
@@ -328,12 +329,14 @@ impl Default for Logging {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerStatus {
+    #[schema(required = true)]
     pub phase: Phase,
     /// Pid of the first process in the host's pid namespace, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 11749)]
     pub pid: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T09:30:00.5Z")]
     pub started_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -345,8 +348,10 @@ pub struct ContainerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
     /// The kernel's OOM killer killed the first process.
+    #[schema(required = true)]
     pub oom_killed: bool,
     /// OOM kills in the container's cgroup, first process and children.
+    #[schema(required = true, example = 0)]
     pub oom_kills: u64,
     /// Bytes, at the last exit, where the kernel states it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -356,12 +361,15 @@ pub struct ContainerStatus {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    #[schema(required = true, example = 0)]
     pub restart_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_restart_at: Option<Timestamp>,
     /// `none`, `starting`, `healthy`, `unhealthy`.
+    #[schema(required = true)]
     pub health: String,
+    #[schema(required = true, example = json!({}))]
     pub networks: BTreeMap<String, NetworkStatus>,
     /// Volumes that were made for this container alone: where each is mounted, and its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -371,6 +379,7 @@ pub struct ContainerStatus {
     /// First host uid of the container's range of 65,536.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid_base: Option<u32>,
+    #[schema(required = true)]
     pub observed_generation: u64,
     /// What this host could not give, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -378,6 +387,7 @@ pub struct ContainerStatus {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = "Running")]
 pub enum Phase {
     #[default]
     Created,

@@ -24,6 +24,7 @@ pub struct Event {
     #[schema(example = "Started")]
     pub reason: String,
     /// For people.
+    #[schema(example = "the container was started")]
     pub message: String,
     /// For programs: `exitCode`, `signal`, `attempt`, …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -43,7 +44,9 @@ pub enum Severity {
 pub struct ObjectReference {
     /// `Container`, `Image`, `Volume`, …
     pub kind: String,
+    #[schema(example = "web")]
     pub name: String,
+    #[schema(example = "01936c8e6f7a7c319d2b5a8f0e4b1c77")]
     pub uid: String,
 }
 

@@ -25,6 +25,7 @@ pub struct Image {
 #[serde(rename_all = "camelCase", default)]
 pub struct ImageSpec {
     /// What this image is called on this machine, normalised: `docker.io/library/busybox:latest`.
+    #[schema(required = true, example = json!(["docker.io/library/busybox:latest"]))]
     pub references: Vec<String>,
 }
 
@@ -32,6 +33,7 @@ pub struct ImageSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ImageStatus {
     /// `sha256:` and the digest of the configuration's JSON.
+    #[schema(example = "sha256:5b0bcabd1ed22e9fb1310cf6c2dec7cdef19f0ad69efa1f392e94a4333501270")]
     pub id: String,
     /// Lowest first.
     pub layers: Vec<ImageLayer>,
@@ -46,11 +48,14 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub created: Option<Timestamp>,
+    #[schema(example = "amd64")]
     pub architecture: String,
+    #[schema(example = "linux")]
     pub os: String,
     pub config: ImageConfig,
     /// Names of the containers that use it.
     #[serde(default)]
+    #[schema(required = true, example = json!(["web"]))]
     pub used_by: Vec<String>,
 }
 
@@ -58,6 +63,7 @@ pub struct ImageStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ImageLayer {
     /// `sha256:` and the digest of the uncompressed tar (the OCI image specification's DiffID).
+    #[schema(example = "sha256:cb7fcd98c0ad8c3f1b6e1e2e3f9e9b7a5f0f9a1b8f9a3a7e6c5d4b3a29181706")]
     pub diff_id: String,
     /// Bytes on disk, unpacked.
     pub size: u64,

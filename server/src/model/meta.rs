@@ -14,10 +14,13 @@ pub struct ObjectMeta {
     #[schema(example = "web")]
     pub name: String,
     /// 32 hexadecimal digits; names every kernel object of the resource.
+    #[schema(example = "01936c8e6f7a7c319d2b5a8f0e4b1c77")]
     pub uid: String,
     #[serde(default)]
+    #[schema(required = true, example = json!({"app": "site"}))]
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
+    #[schema(required = true)]
     pub annotations: BTreeMap<String, String>,
     /// RFC 3339, UTC.
     #[schema(value_type = String, format = DateTime)]
@@ -39,7 +42,11 @@ pub struct ObjectMeta {
 pub struct ListMeta {
     /// Pass as `continue` to get the next page; empty on the last one.
     #[serde(rename = "continue")]
+    #[schema(example = "")]
     pub continue_token: String,
+    #[schema(example = 0)]
     pub remaining_item_count: u64,
+    /// Of the newest change; also the `ETag`.
+    #[schema(example = "42")]
     pub resource_version: String,
 }

@@ -33,6 +33,7 @@ pub struct VolumeSpec {}
 #[serde(rename_all = "camelCase", default)]
 pub struct VolumeStatus {
     /// Names of the containers that mount it.
+    #[schema(required = true, example = json!(["web"]))]
     pub used_by: Vec<String>,
     /// Made for one container, without a name of its own.
     pub anonymous: bool,

@@ -220,7 +220,12 @@ impl Reconciler {
             return Err(wrong_state(&record, "is running: stop it first, or use force"));
         }
         let within = grace(&record, &deletion.stop).saturating_add(ANSWER_WITHIN);
-        self.shared.store.set_desired(uid, if_match, Desired::Deleted { stop: deletion.stop, volumes: deletion.volumes }).await?;
+        match self.shared.store.set_desired(uid, if_match, Desired::Deleted { stop: deletion.stop, volumes: deletion.volumes }).await {
+            Ok(_) => {}
+            // It was there above: its worker, or another caller, was quicker than this answer.
+            Err(StoreError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
         crate::crash_point!("reconcile.wished");
         self.wait_until(uid, Until::Removed, "removed", within).await
     }

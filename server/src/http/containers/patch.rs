@@ -8,15 +8,46 @@ use axum::response::Response;
 use runtime::status::HostFacts;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
 use crate::http::extract::{ApiPath, IfMatch, MergePatch, json as extract_json, patch};
 use crate::http::input;
 use crate::http::list;
 use crate::http::state::AppState;
+use crate::model::container::{Resources, RestartPolicy};
 use crate::model::validate::{self, HostLimits};
 use crate::model::{Container, ContainerSpec};
 use crate::store::{ContainerChange, ContainerRecord};
+
+/// What a patch may hold: for the document alone, as the patch itself is merged before it is read.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read by the document")]
+struct ContainerPatch {
+    #[schema(nullable = false)]
+    metadata: Option<MetadataPatch>,
+    #[schema(nullable = false)]
+    spec: Option<ContainerSpecPatch>,
+}
+
+/// `null` removes a label or an annotation, or all of them.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by the document")]
+struct MetadataPatch {
+    labels: Option<BTreeMap<String, Option<String>>>,
+    annotations: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// The fields that can be changed; `null` puts the default back.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read by the document")]
+struct ContainerSpecPatch {
+    restart_policy: Option<RestartPolicy>,
+    stop_timeout_seconds: Option<u64>,
+    resources: Option<Resources>,
+}
 
 /// Change labels, annotations, the restart policy, the stop timeout or the resource limits.
 ///
@@ -25,7 +56,9 @@ use crate::store::{ContainerChange, ContainerRecord};
 #[utoipa::path(patch, path = "/api/v1/containers/{name}", operation_id = "patchContainer", tag = "containers", security(("token" = ["operator"])),
     params(("name" = String, Path, description = "Name, uid, or a unique beginning of the uid of 8 characters or more"),
            ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
-    request_body(content((Object = "application/merge-patch+json", example = json!({"metadata": {"labels": {"tier": "front"}}, "spec": {"resources": {"memory": "128Mi"}}})), (Object = "application/json"))),
+    request_body(content(
+        (ContainerPatch = "application/merge-patch+json", example = json!({"metadata": {"labels": {"tier": "front"}}, "spec": {"resources": {"memory": "128Mi"}}})),
+        (ContainerPatch = "application/json", example = json!({"metadata": {"labels": {"tier": null}}})))),
     responses((status = 200, description = "The container as it is now", body = Container), (status = 409, description = "Not possible in its present state"),
         (status = 412, description = "It has changed since it was read")))]
 pub async fn patch_container(

@@ -45,6 +45,32 @@ pub struct Problem {
     pub operation: Option<FailedOperation>,
 }
 
+impl Problem {
+    /// What a problem of this kind looks like, for the API's document.
+    pub fn example(code: ErrorCode) -> Problem {
+        let (errors, operation) = match code {
+            ErrorCode::InvalidSpec => (vec![FieldError::new("/spec/resources/memory", "must be at least 6291456")], None),
+            ErrorCode::UnknownField => (vec![FieldError::new("/spec/imgae", "is not known")], None),
+            ErrorCode::StartFailed => {
+                let step =
+                    FailedOperation { stage: "exec".into(), call: "execve".into(), subject: "/bin/nope".into(), errno: "ENOENT".into() };
+                (Vec::new(), Some(step))
+            }
+            _ => (Vec::new(), None),
+        };
+        Problem {
+            kind: code.urn(),
+            title: code.title().to_owned(),
+            status: code.status().as_u16(),
+            detail: errors.first().map_or_else(|| code.title().to_lowercase(), |error| format!("{}: {}", error.path, error.message)),
+            code,
+            instance: Some("01936c8e6f7a7c319d2b5a8f0e4b1c77".to_owned()),
+            errors,
+            operation,
+        }
+    }
+}
+
 /// One place where a rule is broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {

@@ -21,7 +21,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub struct ApiJson<T>(pub T);
 
-/// A JSON body that may be left out; `T::default()` then.
+/// A JSON body that may be left out, or `null` (what generated clients send when nothing is given); `T::default()` then.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionalJson<T>(pub T);
 
@@ -112,7 +112,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
             return Ok(OptionalJson(T::default()));
         }
         require_media_type(&parts.headers, &["application/json"])?;
-        parse(&bytes, mode).map(OptionalJson)
+        let input: Option<T> = parse(&bytes, mode)?;
+        Ok(OptionalJson(input.unwrap_or_default()))
     }
 }
 

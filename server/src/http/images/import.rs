@@ -37,6 +37,7 @@ pub struct ImportParams {
     working_dir: Option<String>,
     /// Labels: a JSON object, or one `key=value`.
     label: Option<String>,
+    /// What `stop` sends first; SIGTERM when absent.
     stop_signal: Option<String>,
     /// Ports that it serves (`80/tcp`), for people: a JSON array, or one of them.
     expose: Option<String>,

@@ -19,15 +19,18 @@ pub struct System {
     /// Always `System`.
     pub kind: &'static str,
     /// 8 hexadecimal digits that are part of every kernel name which this instance makes.
+    #[schema(example = "1f2e3d4c")]
     pub instance: String,
     pub version: Version,
     /// The privileged runtime's.
+    #[schema(example = "0.1.0")]
     pub runtime_version: String,
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     pub host: Host,
     pub cgroup: CgroupFacts,
     /// Feature to `available`, or the reason why not: `user-namespaces`, `idmapped-mounts`, `overlayfs`, `seccomp`, `cgroup-kill`, …
+    #[schema(example = json!({"overlayfs": "available"}))]
     pub features: BTreeMap<String, String>,
     pub storage: Storage,
     pub counts: Counts,
@@ -36,11 +39,17 @@ pub struct System {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
+    #[schema(example = "6.1.0-28-amd64")]
     pub kernel: String,
+    #[schema(example = "x86_64")]
     pub architecture: String,
+    #[schema(example = "box")]
     pub hostname: String,
+    #[schema(example = "01936c8e-6f7a-7c31-9d2b-5a8f0e4b1c77")]
     pub boot_id: String,
+    #[schema(example = 2)]
     pub cpus: u32,
+    #[schema(example = 8589934592_u64)]
     pub memory_bytes: u64,
 }
 
@@ -49,13 +58,16 @@ pub struct Host {
 pub struct CgroupFacts {
     /// `v1`, `hybrid` or `v2`.
     pub mode: String,
+    #[schema(example = json!(["cpu", "memory", "pids"]))]
     pub controllers: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
+    #[schema(example = "/var/lib/berth")]
     pub data_dir: String,
+    #[schema(example = "/run/berth")]
     pub run_dir: String,
 }
 
@@ -63,6 +75,7 @@ pub struct Storage {
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// By phase.
+    #[schema(example = json!({"Running": 1}))]
     pub containers: BTreeMap<String, usize>,
     pub images: usize,
     pub volumes: usize,

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod collections;
 mod containers;
+mod documented;
 mod logs;
 mod sockets;
 mod streams;
@@ -163,6 +164,7 @@ impl Call {
         let what = self.what.clone();
         let response = self.open().await;
         let (parts, body) = response.into_parts();
+        documented::check(&what, parts.status, &parts.headers);
         let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
         Answer { what, status: parts.status, headers: parts.headers, body }
     }

@@ -1,5 +1,7 @@
 //! `POST /api/v1/containers/{name}/exec`: from start to end.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,8 +14,9 @@ use super::instances::{self, Exec};
 use crate::http::auth::{Caller, Role};
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::extract::{ApiJson, ApiPath};
-use crate::http::state::AppState;
+use crate::http::state::{App, AppState};
 use crate::node::{self, Session};
+use crate::store::ContainerRecord;
 
 /// What is kept of the output, stdout and stderr together; the rest is read and thrown away.
 const MAX_OUTPUT: usize = 10 << 20;
@@ -23,12 +26,15 @@ const MAX_OUTPUT: usize = 10 << 20;
 #[serde(rename_all = "camelCase")]
 pub struct ExecAnswer {
     /// As a shell gives it: 128 + the signal when a signal ended it.
+    #[schema(example = 0)]
     pub exit_code: i32,
     /// The signal's name, when a signal ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
     /// What is not UTF-8 is replaced: the bytes are then in `stdoutBase64`.
+    #[schema(example = "red\n0\n")]
     pub stdout: String,
+    #[schema(example = "")]
     pub stderr: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_base64: Option<String>,
@@ -56,17 +62,29 @@ pub async fn exec_container(
     ApiPath(name): ApiPath<String>,
     ApiJson(input): ApiJson<ExecInput>,
 ) -> ApiResult<Response> {
-    let record = state.store.container(&name)?;
-    super::check(&input, "")?;
+    if input.detach {
+        let record = checked(&state, &caller, &name, &input)?;
+        return instances::start(&state, &record, &input).await;
+    }
+    Ok(Json(exec_to_the_end(&state, &caller, &name, &input).await?).into_response())
+}
+
+/// What every way to an exec checks.
+fn checked(state: &App, caller: &Caller, name: &str, input: &ExecInput) -> ApiResult<Arc<ContainerRecord>> {
+    let record = state.store.container(name)?;
+    super::check(input, "")?;
     if input.privileged {
         caller.require(Role::Admin)?;
     }
-    if input.detach {
-        return instances::start(&state, &record, &input).await;
-    }
-    let session = super::open(&state, &record, &input, super::Stdio { tty: false, stdin: input.stdin.is_some() }).await?;
+    Ok(record)
+}
+
+/// Runs it, and waits for its end.
+pub async fn exec_to_the_end(state: &App, caller: &Caller, name: &str, input: &ExecInput) -> ApiResult<ExecAnswer> {
+    let record = checked(state, caller, name, input)?;
+    let session = super::open(state, &record, input, super::Stdio { tty: false, stdin: input.stdin.is_some() }).await?;
     tokio::select! {
-        answer = run(session, input.stdin.as_deref()) => Ok(Json(answer?).into_response()),
+        answer = run(session, input.stdin.as_deref()) => answer,
         // The session is dropped, and with it the process.
         () = caller.revoked.cancelled() => Err(ApiError::new(ErrorCode::Unauthenticated, "the token was deleted")),
     }

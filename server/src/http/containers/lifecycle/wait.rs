@@ -22,6 +22,7 @@ pub struct WaitInput {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = WaitCondition)]
 enum Condition {
     /// It has ended and will not be restarted by its policy, or could not be started.
     #[default]
@@ -36,10 +37,12 @@ enum Condition {
 #[serde(rename_all = "camelCase")]
 pub struct WaitAnswer {
     /// As a shell gives it: 128 + the signal when a signal ended it.
+    #[schema(example = 0)]
     pub exit_code: Option<i32>,
     /// The signal's name, when a signal ended it.
     pub signal: Option<String>,
     pub oom_killed: bool,
+    #[schema(example = "Completed")]
     pub reason: Option<String>,
 }
 

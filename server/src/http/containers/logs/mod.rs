@@ -67,6 +67,9 @@ pub async fn get_container_logs(
     headers: HeaderMap,
     ApiQuery(params): ApiQuery<LogParams>,
 ) -> ApiResult<Response> {
+    if params.tail_lines.is_some_and(|lines| i64::try_from(lines).is_err()) {
+        return Err(ApiError::field("/query/tailLines", format!("must be at most {}", i64::MAX)));
+    }
     let record = state.store.container(&name)?;
     let format = if stream::accepts(&headers, "text/event-stream") {
         Format::Sse

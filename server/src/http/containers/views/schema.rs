@@ -73,6 +73,7 @@ pub struct PidsDoc {
 #[schema(as = IoStats)]
 pub struct IoDoc {
     /// `major:minor`.
+    #[schema(example = "8:0")]
     pub device: String,
     pub read_bytes: u64,
     pub write_bytes: u64,
@@ -123,6 +124,7 @@ pub struct CgroupDoc {
 pub struct ControllerDoc {
     /// `memory`, `cpu`, …, and `unified` for the v2 leaf of a hybrid host.
     pub controller: String,
+    #[schema(example = "/user.slice/berth")]
     pub path: String,
     /// File name to content, as the kernel states it.
     pub files: BTreeMap<String, String>,
@@ -143,6 +145,7 @@ pub struct ProcessDoc {
     pub uid: u32,
     /// As in proc_pid_stat(5): R, S, D, Z, T…
     pub state: String,
+    #[schema(example = "httpd -f -p 8080")]
     pub command: String,
     pub threads: u32,
     pub memory_bytes: u64,
@@ -182,6 +185,7 @@ pub struct OperationDoc {
     pub actor: String,
     /// The system call's name.
     pub call: String,
+    #[schema(example = json!(["/proc", "proc"]))]
     pub arguments: Vec<String>,
     #[schema(format = DateTime)]
     pub started_at: String,

@@ -1,19 +1,17 @@
 //! The terminal's page, and one command at a time for those without scripts.
 
-use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 use web::pages::{CreateForm, Executed, FieldError, Terminal};
 
 use super::Look;
 use crate::http::auth::Caller;
-use crate::http::containers::exec::run::{ExecAnswer, exec_container};
+use crate::http::containers::exec::run::{ExecAnswer, exec_to_the_end};
 use crate::http::dashboard::create::faults;
 use crate::http::dashboard::form::{self, Fields};
 use crate::http::dashboard::visit::html;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::json::{FieldValidation, parse_value};
-use crate::http::extract::{ApiJson, ApiPath};
 
 /// A browser waits that long, and so does a person.
 const SECONDS: u64 = 60;
@@ -54,8 +52,7 @@ async fn run(look: &Look, caller: Caller, fields: &Fields, command: &str) -> Api
         request["user"] = json!(user);
     }
     let input = parse_value(&request, FieldValidation::Strict)?;
-    let name = ApiPath(look.record.meta.uid.clone());
-    exec_container(State(look.state.clone()), caller, name, ApiJson(input)).await.map(|answer| answer.0)
+    exec_to_the_end(&look.state, &caller, &look.record.meta.uid, &input).await
 }
 
 fn shown(look: Look, form: CreateForm, executed: Option<Executed>) -> Terminal {
