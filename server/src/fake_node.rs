@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::model::signal::SIGKILL;
-use crate::node::{Answer, Attachment, ExecOutput, ExecSession, ImportLimits, ImportedLayer, LayerBody, Node, NodeError, Notice};
+use crate::node::{
+    Answer, Attachment, CopiedOut, ExecOutput, ExecSession, ImportLimits, ImportedLayer, LayerBody, Node, NodeError, Notice,
+};
 
 /// Clones share one machine.
 #[derive(Debug, Clone)]
@@ -429,6 +431,22 @@ impl Node for FakeNode {
                 Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: Some(layer) }),
                 None => Ok(ImportedLayer { layer, size, entries: 1, compressed_digest: format!("sha256:{digest}") }),
             }
+        })
+    }
+
+    /// There are no files here.
+    fn copy_out(&self, _request: LauncherRequest) -> Answer<'_, CopiedOut> {
+        let error = self.lock().call("copyOut", None).err();
+        Box::pin(async move { Err(error.unwrap_or(NodeError::Unexpected { verb: "copyOut" })) })
+    }
+
+    /// Takes the body, and knows nothing of it.
+    fn upload(&self, _request: LauncherRequest, mut body: LayerBody) -> Answer<'_, LauncherAnswer> {
+        Box::pin(async move {
+            self.lock().call("upload", None)?;
+            let bytes = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
+            let bytes = bytes.map_err(|source| NodeError::Body { source: Arc::new(source), layer: None })?;
+            Ok(LauncherAnswer::Copied { entries: 0, bytes })
         })
     }
 

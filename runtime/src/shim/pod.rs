@@ -12,7 +12,7 @@ use super::exec::Exec;
 use super::input::Input;
 use super::{Sandbox, Source, join, observe};
 use crate::cgroup::Cgroup;
-use crate::config::{ContainerConfig, ExecConfig, Resources};
+use crate::config::{ContainerConfig, ExecConfig, NamespaceMode, Resources};
 use crate::crash_point;
 use crate::error::RuntimeError;
 use crate::id::ContainerName;
@@ -115,7 +115,7 @@ impl Pod {
             ShimRequest::Input { container, data } => self.find(&container)?.input(&data.0).map(|()| ShimAnswer::Done),
             ShimRequest::Resize { container, rows, columns } => self.find(&container)?.resize(rows, columns).map(|()| ShimAnswer::Done),
             ShimRequest::StopPod => self.stop(),
-            ShimRequest::Exec { .. } | ShimRequest::Join { .. } => {
+            ShimRequest::Exec { .. } | ShimRequest::Join { .. } | ShimRequest::Tree { .. } => {
                 Err(RuntimeError::Protocol { message: "not a request of this place".into() })
             }
         }
@@ -186,6 +186,12 @@ impl Pod {
         let init = running.ok_or_else(|| RuntimeError::Conflict { message: "it is not running".into() })?;
         let (kinds, descriptors) = join::give(init, kinds)?;
         Ok((ShimAnswer::Joined { kinds, id_map: self.sandbox.config.id_map }, descriptors))
+    }
+
+    pub(super) fn tree(&mut self, name: &ContainerName) -> Result<(ShimAnswer, Vec<OwnedFd>), RuntimeError> {
+        let shared_users = self.sandbox.config.namespaces.user == NamespaceMode::Host;
+        let init = self.find(name)?.running()?;
+        join::give_tree(init, !shared_users).map(|descriptors| (ShimAnswer::Tree, descriptors))
     }
 
     fn exec(&mut self, connection: u64, request: u64, name: &ContainerName, config: ExecConfig) -> Result<(), RuntimeError> {

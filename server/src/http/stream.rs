@@ -42,11 +42,16 @@ impl StreamSlot {
         stream.take_until(async move {
             // The whole of it, or the permit would be given back now.
             let slot = &self;
-            tokio::select! {
-                () = slot.state.shutdown.cancelled() => {}
-                () = slot.caller.revoked.cancelled() => {}
-            }
+            slot.ended().await;
         })
+    }
+
+    /// Returns when it is time to end.
+    pub async fn ended(&self) {
+        tokio::select! {
+            () = self.state.shutdown.cancelled() => {}
+            () = self.caller.revoked.cancelled() => {}
+        }
     }
 
     /// Server-sent events, with a comment every 15 seconds of silence so that nobody in between gives up.

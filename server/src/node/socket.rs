@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::copy::CopiedOut;
 use super::error::NodeError;
 use super::exec::ExecSession;
 use super::shim::ShimConnection;
@@ -55,10 +56,37 @@ impl SocketNode {
         launcher_answer(&mut stream).await
     }
 
-    async fn send_layer(&self, limits: ImportLimits, mut body: LayerBody) -> Result<ImportedLayer, NodeError> {
-        let (mut read, mut write) = self.connect_launcher().await?.into_split();
+    async fn send_layer(&self, limits: ImportLimits, body: LayerBody) -> Result<ImportedLayer, NodeError> {
         let request =
             LauncherRequest::ImportLayer { staging: limits.staging, max_bytes: limits.max_bytes, max_entries: limits.max_entries };
+        let (broken, answer) = self.send_body(request, body).await?;
+        let imported = match answer {
+            Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
+                Ok(ImportedLayer { layer, size, entries, compressed_digest })
+            }
+            Ok(_) => Err(NodeError::unexpected("importLayer")),
+            Err(error) => Err(error),
+        };
+        match broken {
+            Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: imported.ok().map(|imported| imported.layer) }),
+            None => imported,
+        }
+    }
+
+    async fn send_upload(&self, request: LauncherRequest, body: LayerBody) -> Result<LauncherAnswer, NodeError> {
+        match self.send_body(request, body).await? {
+            (Some(source), _) => Err(NodeError::Body { source: Arc::new(source), layer: None }),
+            (None, answer) => answer,
+        }
+    }
+
+    /// A request and the bytes that follow it; why the body ended early, if it did, and what the worker answered.
+    async fn send_body(
+        &self,
+        request: LauncherRequest,
+        mut body: LayerBody,
+    ) -> Result<(Option<io::Error>, Result<LauncherAnswer, NodeError>), NodeError> {
+        let (mut read, mut write) = self.connect_launcher().await?.into_split();
         write.write_all(&encode(&request).map_err(NodeError::io("the launcher"))?).await.map_err(NodeError::io("the launcher"))?;
         let sending = async {
             let mut broken = None;
@@ -82,24 +110,20 @@ impl SocketNode {
         let receiving = launcher_answer(&mut read);
         tokio::pin!(sending, receiving);
         // An answer before the last byte is a refusal: the rest need not be sent.
-        let (broken, answer) = tokio::select! {
+        Ok(tokio::select! {
             answer = &mut receiving => (None, answer),
             broken = &mut sending => {
                 let answer = timeout(IMPORT_DEADLINE, &mut receiving).await;
                 (broken, answer.unwrap_or(Err(NodeError::Deadline { peer: "the import worker", within: IMPORT_DEADLINE })))
             }
-        };
-        let imported = match answer {
-            Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
-                Ok(ImportedLayer { layer, size, entries, compressed_digest })
-            }
-            Ok(_) => Err(NodeError::unexpected("importLayer")),
-            Err(error) => Err(error),
-        };
-        match broken {
-            Some(source) => Err(NodeError::Body { source: Arc::new(source), layer: imported.ok().map(|imported| imported.layer) }),
-            None => imported,
-        }
+        })
+    }
+
+    async fn ask_copy_out(&self, request: LauncherRequest) -> Result<CopiedOut, NodeError> {
+        let mut stream = self.connect_launcher().await?;
+        let bytes = encode(&request).map_err(NodeError::io("the launcher"))?;
+        stream.write_all(&bytes).await.map_err(NodeError::io("the launcher"))?;
+        CopiedOut::open(stream).await
     }
 
     fn known(&self, pod: &PodId) -> Option<Arc<ShimConnection>> {
@@ -175,6 +199,14 @@ impl Node for SocketNode {
 
     fn import_layer(&self, limits: ImportLimits, body: LayerBody) -> Answer<'_, ImportedLayer> {
         Box::pin(self.send_layer(limits, body))
+    }
+
+    fn copy_out(&self, request: LauncherRequest) -> Answer<'_, CopiedOut> {
+        Box::pin(within("the copying worker", self.ask_copy_out(request)))
+    }
+
+    fn upload(&self, request: LauncherRequest, body: LayerBody) -> Answer<'_, LauncherAnswer> {
+        Box::pin(self.send_upload(request, body))
     }
 
     fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer> {

@@ -15,6 +15,7 @@ mod error;
 mod facts;
 mod observe;
 mod plan;
+mod prepare;
 mod shared;
 mod sweep;
 #[cfg(test)]
@@ -206,6 +207,14 @@ impl Reconciler {
     /// Removes a volume that no container mounts: its folder, then its row.
     pub async fn remove_volume(&self, name: &str) -> Result<(), ActionError> {
         self.shared.remove_volume(name).await
+    }
+
+    /// What the container is or would be started with, for a look at its files.
+    pub async fn configs(
+        &self,
+        record: &ContainerRecord,
+    ) -> Result<(runtime::config::PodConfig, runtime::config::ContainerConfig), StartError> {
+        self.shared.prepare_for_files(record).await
     }
 
     /// Tells the worker to look again.

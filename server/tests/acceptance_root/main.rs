@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod archive;
 mod crashes;
 mod dashboard;
 mod events;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     }
     let groups = [
         access::tests(),
+        archive::tests(),
         crashes::tests(),
         dashboard::tests(),
         events::tests(),
