@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ImageError, ImageService};
 use crate::crash_point;
-use crate::model::image::{ImageConfig, ImageLayer, OciImage, OciRootfs};
+use crate::model::image::{Healthcheck, ImageConfig, ImageLayer, OciImage, OciRootfs};
 use crate::model::name::Reference;
 use crate::model::signal;
 use crate::model::validate::{Faults, check_user};
@@ -139,8 +139,42 @@ fn check(config: &ImageConfig) -> Result<(), ImageError> {
     {
         faults.add("/config/StopSignal", error.to_string());
     }
+    for port in config.exposed_ports.keys().filter(|port| !is_port(port)) {
+        faults.add("/config/ExposedPorts", format!("{port:?} must be a port or a range of them with its protocol, such as \"80/tcp\""));
+    }
+    for path in config.volumes.keys().filter(|path| !is_volume_path(path)) {
+        faults.add("/config/Volumes", format!("{path:?} must be an absolute path below the root"));
+    }
+    if let Some(check) = &config.healthcheck
+        && let Err(message) = check_healthcheck(check)
+    {
+        faults.add("/config/Healthcheck/Test", message);
+    }
     let faults = faults.into_vec();
     if faults.is_empty() { Ok(()) } else { Err(ImageError::Invalid(faults)) }
+}
+
+fn is_port(text: &str) -> bool {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0);
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    matches!(protocol, "tcp" | "udp" | "sctp") && number(first) && number(last)
+}
+
+fn is_volume_path(path: &str) -> bool {
+    let parts = path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    path.starts_with('/') && !path.contains('\0') && !parts.is_empty() && !parts.contains(&"..")
+}
+
+fn check_healthcheck(check: &Healthcheck) -> Result<(), &'static str> {
+    let arguments = check.test.len().saturating_sub(1);
+    match check.test.first().map(String::as_str) {
+        _ if check.test.iter().any(|text| text.contains('\0')) => Err("must not contain a NUL character"),
+        None | Some("NONE") => Ok(()),
+        Some("CMD") if arguments > 0 => Ok(()),
+        Some("CMD-SHELL") if arguments == 1 => Ok(()),
+        _ => Err("must be [\"NONE\"], [\"CMD\", program, argument…] or [\"CMD-SHELL\", line]"),
+    }
 }
 
 /// This machine, in the words of the OCI image specification (which are Go's).

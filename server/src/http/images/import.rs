@@ -19,7 +19,7 @@ use crate::http::list;
 use crate::http::state::AppState;
 use crate::image::ImportRequest;
 use crate::model::Image;
-use crate::model::image::ImageConfig;
+use crate::model::image::{Healthcheck, ImageConfig, Present};
 use crate::model::name::Reference;
 
 /// How an upload may begin and go on: with a pause of at most so long.
@@ -50,6 +50,12 @@ pub struct ImportParams {
     /// Labels: a JSON object, or one `key=value`.
     label: Option<String>,
     stop_signal: Option<String>,
+    /// Ports that it serves (`80/tcp`), for people: a JSON array, or one of them.
+    expose: Option<String>,
+    /// Paths that get a volume of their own: a JSON array, or one of them.
+    volume: Option<String>,
+    /// How to see whether it is well: a JSON object in Docker's form (`{"Test": ["CMD", "true"], "Interval": 30000000000}`), or a line for its shell.
+    healthcheck: Option<String>,
     /// As in the OCI image specification (`amd64`); this machine's when absent.
     architecture: Option<String>,
 }
@@ -100,6 +106,9 @@ fn request(params: ImportParams) -> ApiResult<ImportRequest> {
         working_dir: params.working_dir.unwrap_or_default(),
         stop_signal: params.stop_signal.unwrap_or_default(),
         labels: labels(params.label)?,
+        exposed_ports: words("/query/expose", params.expose)?.into_iter().map(|port| (port, Present {})).collect(),
+        volumes: words("/query/volume", params.volume)?.into_iter().map(|path| (path, Present {})).collect(),
+        healthcheck: params.healthcheck.map(healthcheck).transpose()?,
     };
     Ok(ImportRequest { reference, config, architecture: params.architecture.unwrap_or_default(), ..ImportRequest::default() })
 }
@@ -125,6 +134,14 @@ fn labels(text: Option<String>) -> ApiResult<std::collections::BTreeMap<String, 
     Ok([(key.to_owned(), value.to_owned())].into())
 }
 
+fn healthcheck(text: String) -> ApiResult<Healthcheck> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(&text)
+            .map_err(|error| ApiError::field("/query/healthcheck", format!("must be Docker's Healthcheck: {error}")));
+    }
+    Ok(Healthcheck { test: vec!["CMD-SHELL".to_owned(), text], ..Healthcheck::default() })
+}
+
 /// The parameter behind a place in an image's configuration.
 pub fn query_path(path: &str) -> String {
     let names = [
@@ -134,6 +151,9 @@ pub fn query_path(path: &str) -> String {
         ("User", "user"),
         ("WorkingDir", "workingDir"),
         ("StopSignal", "stopSignal"),
+        ("ExposedPorts", "expose"),
+        ("Volumes", "volume"),
+        ("Healthcheck", "healthcheck"),
     ];
     let rest = path.strip_prefix("/config/").unwrap_or(path);
     match names.iter().find_map(|(field, name)| rest.strip_prefix(field).map(|rest| format!("/query/{name}{rest}"))) {
@@ -153,12 +173,16 @@ mod tests {
             command: Some("[\"sh\", \"-c\"]".into()),
             entrypoint: Some("/init".into()),
             label: Some("a=b=c".into()),
+            volume: Some("[\"/data\"]".into()),
+            healthcheck: Some("{\"Test\": [\"CMD\", \"true\"], \"Retries\": 2}".into()),
             ..ImportParams::default()
         };
         let request = request(params).unwrap();
         assert_eq!(request.config.cmd, ["sh", "-c"]);
         assert_eq!(request.config.entrypoint, ["/init"]);
         assert_eq!(request.config.labels["a"], "b=c");
+        assert!(request.config.volumes.contains_key("/data"));
+        assert_eq!(request.config.healthcheck.map(|check| (check.test.len(), check.retries)), Some((2, 2)));
         assert_eq!(query_path("/config/Env/2"), "/query/env/2");
     }
 
@@ -169,6 +193,7 @@ mod tests {
             (ImportParams { reference: Some("../x".into()), ..ImportParams::default() }, "/query/reference"),
             (ImportParams { reference: Some("sha256:zz".into()), ..ImportParams::default() }, "/query/reference"),
             (ImportParams { command: Some("[1]".into()), ..ImportParams::default() }, "/query/command"),
+            (ImportParams { healthcheck: Some("{\"Test\": 7}".into()), ..ImportParams::default() }, "/query/healthcheck"),
             (ImportParams { label: Some("nothing".into()), ..ImportParams::default() }, "/query/label"),
         ] {
             assert_eq!(request(params).unwrap_err().errors()[0].path, path);
