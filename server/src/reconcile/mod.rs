@@ -6,13 +6,14 @@
 //!                    +----------------- status, events -------------+
 //! ```
 //!
-//! `plan.rs` is the heart and decides; `facts.rs` says what an observation means; `worker.rs` is the loop; `act.rs` does; `sweep.rs` is how it all
+//! `plan.rs` is the heart and decides; `facts.rs` says what an observation means, `health.rs` what a health check does; `worker.rs` is the loop; `act.rs` does; `sweep.rs` is how it all
 //! begins. Here: the handle that others hold.
 
 mod act;
 mod backoff;
 mod error;
 mod facts;
+mod health;
 mod observe;
 mod plan;
 mod prepare;

@@ -20,6 +20,7 @@ mod dashboard;
 mod events;
 mod exec;
 mod hardening;
+mod health;
 mod images;
 mod joins;
 mod lifecycle;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         events::tests(),
         exec::tests(),
         hardening::tests(),
+        health::tests(),
         images::tests(),
         joins::tests(),
         lifecycle::tests(),

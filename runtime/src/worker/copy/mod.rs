@@ -56,12 +56,13 @@ pub fn copy_out(connection: &UnixStream, source: &Source<'_>, path: &str, stat_o
         }
         // The connection is the one thing of the host's that is left here.
         let mut to = connection;
-        let io = |error: &std::io::Error| failed("copy")(SysError::io("write", "connection", error));
-        write_frame(&mut to, &LauncherAnswer::PathFound { stat: found.stat.clone() }).map_err(|error| io(&error))?;
+        write_frame(&mut to, &LauncherAnswer::PathFound { stat: found.stat.clone() })
+            .map_err(|error| failed("copy")(SysError::io("write", "connection", &error)))?;
         let outcome = out::send(found, &mut to);
         let last = outcome.map_or_else(|error| LauncherAnswer::Failed { error }, |()| LauncherAnswer::Done);
-        let end = to.write_all(&[0; 4]).and_then(|()| write_frame(&mut to, &last));
-        end.map(|()| None).map_err(|error| io(&error))
+        // A client that hung up is told nothing more.
+        let _ = to.write_all(&[0; 4]).and_then(|()| write_frame(&mut to, &last));
+        Ok(None)
     })
     .map(|stat| stat.map(|stat| LauncherAnswer::PathFound { stat }))
 }
