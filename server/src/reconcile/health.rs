@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runtime::config::ExecConfig;
+use runtime::error::RuntimeError;
 use runtime::id::{ContainerName, PodId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -208,7 +209,7 @@ async fn check(shared: &Shared, pod: &PodId, container: &ContainerName, probe: &
         outcome = run(shared, pod, container, config) => match outcome {
             Ok((_, _, true)) => too_long(),
             Ok((exit_code, output, false)) => (exit_code, output),
-            Err(NodeError::NoShim { .. } | NodeError::ShimGone { .. }) => return None,
+            Err(NodeError::NoShim { .. } | NodeError::ShimGone { .. } | NodeError::Refused(RuntimeError::Conflict { .. })) => return None,
             Err(error) => (-1, error.to_string()),
         },
         () = limit => too_long(),
