@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     all
 }
 
-fn checked(scope: &Scope<'_>, check: Value) -> Container<'_> {
+fn checked<'a>(scope: &'a Scope<'_>, check: Value) -> Container<'a> {
     scope.idle_with(json!({"healthcheck": check}))
 }
 
