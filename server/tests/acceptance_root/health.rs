@@ -38,9 +38,13 @@ fn it_starts_becomes_unhealthy_and_recovers(scope: &Scope<'_>) {
     let well = until_health(&container, "healthy");
     assert_eq!(well["failingStreak"].as_u64().unwrap_or(0), 0, "{well:#}");
     assert!(well["healthLog"].as_array().unwrap().len() <= 5);
-    let events = scope.api().get(&format!("/api/v1/events?name={}&reason=HealthStatus", container.name)).send().expect(200).json();
-    let told: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| event["attributes"]["health"].clone()).collect();
-    assert_eq!(told, [json!("unhealthy"), json!("healthy")], "{events:#}");
+    // The status is shown at once, the event once it is durable.
+    let told = host::until("both changes are told", || {
+        let events = scope.api().get(&format!("/api/v1/events?name={}&reason=HealthStatus", container.name)).send().expect(200).json();
+        let told: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| event["attributes"]["health"].clone()).collect();
+        Some(told).filter(|told| told.len() > 1)
+    });
+    assert_eq!(told, [json!("unhealthy"), json!("healthy")]);
     assert!(container.logs("").is_empty(), "a check's output is in the container's log");
     container.stop();
     assert_eq!(container.status()["health"], "none");
