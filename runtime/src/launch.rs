@@ -240,16 +240,31 @@ fn in_a_fork(launcher: &Launcher, mut connection: UnixStream, request: LauncherR
             let _ = process::set_name(c"berth-worker");
             let _ = signal::reset_all();
             let _ = signal::ignore(Signal::SIGPIPE);
-            let outcome = work(launcher, &connection, request);
-            answer(&mut connection, outcome);
+            if let Some(outcome) = work(launcher, &connection, request).transpose() {
+                answer(&mut connection, outcome);
+            }
             process::exit_now(0)
         }
         Err(error) => answer(&mut connection, Err(RuntimeError::Setup(crate::error::SetupError::new("worker", &error)))),
     }
 }
 
-/// What the forked child does.
-fn work(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) -> Result<LauncherAnswer, RuntimeError> {
+/// What the forked child does. None when it has answered by itself.
+fn work(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) -> Result<Option<LauncherAnswer>, RuntimeError> {
+    match request {
+        LauncherRequest::CopyOut { pod, container, path, stat_only } => {
+            let source = worker::Source { layout: &launcher.layout, pod: &pod, container: &container };
+            worker::copy_out(connection, &source, &path, stat_only)
+        }
+        LauncherRequest::CopyIn { pod, container, path, keep_kinds } => {
+            let source = worker::Source { layout: &launcher.layout, pod: &pod, container: &container };
+            worker::copy_in(connection, &source, &path, keep_kinds).map(Some)
+        }
+        other => answered(launcher, connection, other).map(Some),
+    }
+}
+
+fn answered(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) -> Result<LauncherAnswer, RuntimeError> {
     let done = |outcome: Result<(), RuntimeError>| outcome.map(|()| LauncherAnswer::Done);
     let data = &launcher.layout.data_dir;
     match request {
@@ -265,7 +280,11 @@ fn work(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) 
         LauncherRequest::CreateVolume { volume } => done(worker::create_volume(data, &volume)),
         LauncherRequest::RemoveVolume { volume } => done(worker::remove_volume(data, &volume)),
         LauncherRequest::DiskUsage => worker::disk_usage(data).map(|items| LauncherAnswer::DiskUsage { items }),
-        LauncherRequest::Facts | LauncherRequest::StartShim { .. } => {
+        LauncherRequest::Changes { pod, container, id_base, after, limit } => {
+            let page = (after.as_ref().map(|after| after.0.as_slice()), limit);
+            worker::changes(&launcher.layout, &pod, &container, id_base, page)
+        }
+        LauncherRequest::Facts | LauncherRequest::StartShim { .. } | LauncherRequest::CopyOut { .. } | LauncherRequest::CopyIn { .. } => {
             Err(RuntimeError::Protocol { message: "not a worker's request".into() })
         }
     }

@@ -63,6 +63,31 @@ pub enum LauncherRequest {
     RemoveLayer {
         layer: LayerId,
     },
+    /// A tar of `path` out of a container's files, running or not. Answered with `PathFound`; unless `stat_only`, pieces of the tar follow (each
+    /// its length as 4 bytes, big endian, and that many bytes; 0 ends them), and then `Done` or `Failed`.
+    CopyOut {
+        pod: Box<PodConfig>,
+        container: Box<ContainerConfig>,
+        path: String,
+        stat_only: bool,
+    },
+    /// What follows on the connection until its end is a tar (plain, gzip or zstd) for the folder `path` of a container's files.
+    CopyIn {
+        pod: Box<PodConfig>,
+        container: Box<ContainerConfig>,
+        path: String,
+        /// Refuse to put a file where a folder is, and a folder where a file is.
+        keep_kinds: bool,
+    },
+    /// What a container's files differ in from its image: at most `limit` items after the path `after`, which is as an item has it in `key`.
+    Changes {
+        pod: PodId,
+        container: Box<ContainerConfig>,
+        /// What the container's ids are shifted by on the host, where that is known: else owners are not compared.
+        id_base: Option<u32>,
+        after: Option<Bytes>,
+        limit: u32,
+    },
     CreateVolume {
         volume: VolumeId,
     },
@@ -102,9 +127,56 @@ pub enum LauncherAnswer {
     DiskUsage {
         items: Vec<DiskUsage>,
     },
+    PathFound {
+        stat: PathStat,
+    },
+    Copied {
+        entries: u64,
+        bytes: u64,
+    },
+    /// In the order of their paths; `remaining` follow after these.
+    Changes {
+        items: Vec<Change>,
+        remaining: u64,
+    },
     Failed {
         error: RuntimeError,
     },
+}
+
+/// What is at a path of a container, as lstat(2) sees it from inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathStat {
+    /// The last component; `/` for the root.
+    pub name: String,
+    pub size: u64,
+    /// `st_mode`: kind and permissions.
+    pub mode: u32,
+    /// Seconds since 1970 and nanoseconds within that second.
+    pub mtime: (i64, i64),
+    pub uid: u32,
+    pub gid: u32,
+    /// Of a symbolic link.
+    pub link_target: Option<String>,
+}
+
+/// One difference from the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Absolute inside; what is no UTF-8 is replaced.
+    pub path: String,
+    /// The path's bytes without the first slash: where to go on after this item.
+    pub key: Bytes,
+    pub kind: ChangeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
 }
 
 /// An image of an archive, its layers unpacked.
@@ -248,6 +320,11 @@ pub enum ShimRequest {
     Join {
         kinds: Vec<String>,
     },
+    /// From a worker of the launcher: all that a container has mounted, as one detached copy, and its user namespace when that is not the
+    /// host's; as descriptors with the answer.
+    Tree {
+        container: ContainerName,
+    },
     /// Kills everything, undoes mounts and cgroups, removes the run dir, answers, and ends the shim.
     StopPod,
 }
@@ -296,6 +373,8 @@ pub enum ShimAnswer {
     Execs {
         execs: Vec<ExecReport>,
     },
+    /// The tree comes first; a user namespace second, where there is one.
+    Tree,
     ExecExited {
         exit_code: i32,
         signal: Option<i32>,

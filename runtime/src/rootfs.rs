@@ -136,6 +136,17 @@ pub fn plan(pod: &PodConfig, container: &ContainerConfig, cgroups: &[CgroupMount
     tree
 }
 
+/// The user's mounts whose files are there while the container does not run.
+pub fn lasting_mounts(container: &ContainerConfig) -> Vec<Attachment> {
+    let mut tree = Vec::new();
+    add_users(
+        &mut |target: &str, directory: bool, what: What| tree.push(Attachment { target: target.to_owned(), directory, what }),
+        container,
+    );
+    tree.retain(|attachment| matches!(attachment.what, What::Handed(_)));
+    tree
+}
+
 fn add_cgroups(add: &mut impl FnMut(&str, bool, What), namespaces: &crate::config::Namespaces, cgroups: &[CgroupMount]) {
     if namespaces.cgroup == NamespaceMode::Host {
         let whole = Handed::HostTree { path: "/sys/fs/cgroup", recursive: true, read_only: true };

@@ -11,6 +11,7 @@
 //! <data-dir>/pods/<pod>/                lasting: kept until the pod is deleted
 //!     upper/<hash>/ work/<hash>/        overlayfs; the hash is of the container's name
 //!     logs/<container>/<attempt>.log    CRI format
+//!     copy.lock                         held while files of a container that does not run are copied
 //!     explain-<container>.json          the kernel operations of the newest attempt
 //! <data-dir>/layers/<layer>/            unpacked image layers, shared
 //! <data-dir>/volumes/<volume>/_data/    named volumes
@@ -97,6 +98,10 @@ impl DataDir {
     }
     pub fn logs(&self, container: &ContainerName) -> PathBuf {
         self.0.join("logs").join(container.as_str())
+    }
+    /// Held by a worker that has mounted the files of a container that does not run.
+    pub fn copy_lock(&self) -> PathBuf {
+        self.0.join("copy.lock")
     }
     pub fn explain(&self, container: &ContainerName) -> PathBuf {
         self.0.join(format!("explain-{container}.json"))

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::model::signal::SIGKILL;
 use crate::node::{
-    Answer, Attached, Attachment, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice, Output, Session,
+    Answer, Attached, Attachment, CopiedOut, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice, Output,
+    Session,
 };
 
 /// Clones share one machine.
@@ -464,6 +465,22 @@ impl Node for FakeNode {
                 }
                 None => Ok(LoadedArchive { images, notes: Vec::new() }),
             }
+        })
+    }
+
+    /// There are no files here.
+    fn copy_out(&self, _request: LauncherRequest) -> Answer<'_, CopiedOut> {
+        let error = self.lock().call("copyOut", None).err();
+        Box::pin(async move { Err(error.unwrap_or(NodeError::Unexpected { verb: "copyOut" })) })
+    }
+
+    /// Takes the body, and knows nothing of it.
+    fn upload(&self, _request: LauncherRequest, mut body: LayerBody) -> Answer<'_, LauncherAnswer> {
+        Box::pin(async move {
+            self.lock().call("upload", None)?;
+            let bytes = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
+            let bytes = bytes.map_err(|source| NodeError::Body { source: Arc::new(source), layers: Vec::new() })?;
+            Ok(LauncherAnswer::Copied { entries: 0, bytes })
         })
     }
 

@@ -10,6 +10,7 @@
 //! It decides nothing and remembers nothing but open connections. A new verb of the runtime needs no change here.
 
 pub mod convert;
+mod copy;
 mod error;
 mod frame;
 mod session;
@@ -27,6 +28,7 @@ use runtime::status::{ContainerReport, HostFacts, PodReport, RunDirEntry};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
+pub use copy::CopiedOut;
 pub use error::NodeError;
 pub use session::{Attached, Output, Session, SessionInput};
 pub use socket::SocketNode;
@@ -85,6 +87,11 @@ pub trait Node: fmt::Debug + Send + Sync {
 
     /// Sends an archive of images; its bytes follow the request. `platform` as in [`LauncherRequest::LoadArchive`].
     fn load_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Answer<'_, LoadedArchive>;
+    /// Asks for a tar out of a container's files: `CopyOut`.
+    fn copy_out(&self, request: LauncherRequest) -> Answer<'_, CopiedOut>;
+
+    /// Sends a request that a body follows, and waits for its answer: `CopyIn`.
+    fn upload(&self, request: LauncherRequest, body: LayerBody) -> Answer<'_, LauncherAnswer>;
 
     /// Asks a sandbox's shim, over the connection that is open, or a new one.
     fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer>;

@@ -10,6 +10,8 @@
 //! An archive of images (OCI layout, docker) is first put by (`Spool`), then understood (`archive`, over `manifest` and `config`), then
 //! unpacked layer by layer.
 //!
+//! `extract` is the same for a folder of a container that may be running, with other rules: see there.
+//!
 //! Nothing here opens a path of the host: input is any `Read`, output is a folder given as a descriptor. The worker that calls it
 //! (`crate::worker`) has put itself where that folder is all there is; this code keeps to the folder by itself all the same.
 //!
@@ -21,6 +23,7 @@ pub mod archive;
 mod attributes;
 pub mod config;
 mod error;
+mod extract;
 mod folders;
 mod header;
 mod input;
@@ -37,6 +40,7 @@ mod tree;
 mod unpack;
 
 pub use error::ImageError;
+pub use extract::{Destination, Extracted, extract};
 pub use input::Limits;
 pub use spool::Spool;
 pub use tree::remove_at;

@@ -92,12 +92,13 @@ impl Connection {
                 self.watching = true;
                 self.answer(id, ShimAnswer::State { report: pod.report() });
             }
-            // Namespaces are handed to root alone: another sandbox's shim.
-            ShimRequest::Join { .. } if !self.root => {
-                let message = "only root may take namespaces".to_owned();
+            // Handed to root alone: another sandbox's shim, a worker of the launcher.
+            ShimRequest::Join { .. } | ShimRequest::Tree { .. } if !self.root => {
+                let message = "only root may take namespaces and mounts".to_owned();
                 self.answer(id, ShimAnswer::Failed { error: RuntimeError::Conflict { message } });
             }
             ShimRequest::Join { kinds } => self.give(id, pod.join(&kinds)),
+            ShimRequest::Tree { container } => self.give(id, pod.tree(&container)),
             other => match pod.request(self.id, id, other) {
                 Reply::Now(answer) => self.answer(id, *answer),
                 Reply::Later => {}

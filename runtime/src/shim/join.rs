@@ -24,10 +24,10 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What another sandbox handed over.
 #[derive(Debug, Default)]
-pub(super) struct Joined {
+pub(crate) struct Joined {
     /// By the names of /proc/PID/ns: `net`, `pid`, `ipc`, `uts`, `user`.
-    pub(super) namespaces: BTreeMap<&'static str, OwnedFd>,
-    pub(super) id_map: Option<IdMap>,
+    pub(crate) namespaces: BTreeMap<&'static str, OwnedFd>,
+    pub(crate) id_map: Option<IdMap>,
     pub(super) shm: Option<OwnedFd>,
 }
 
@@ -51,7 +51,7 @@ fn mode_of<'a>(pod: &'a PodConfig, kind: &str) -> &'a NamespaceMode {
 }
 
 /// Asks each sandbox that the configuration joins.
-pub(super) fn gather(layout: &Layout, pod: &PodConfig) -> Result<Joined, RuntimeError> {
+pub(crate) fn gather(layout: &Layout, pod: &PodConfig) -> Result<Joined, RuntimeError> {
     let mut joined = Joined::default();
     let mut wanted: BTreeMap<&PodId, Vec<&'static str>> = BTreeMap::new();
     for (kind, _) in KINDS {
@@ -124,19 +124,33 @@ pub(super) fn give(init: &Child, kinds: &[String]) -> Result<(Vec<String>, Vec<O
     Ok((names, descriptors))
 }
 
-/// A detached copy of the container's /dev/shm. A mount can be copied only by a process of its own mount namespace (open_tree(2)), so a
-/// child goes there and sends the copy back.
+/// For a worker that copies files: the container's whole tree, and its user namespace.
+pub(super) fn give_tree(init: &Child, own_users: bool) -> Result<Vec<OwnedFd>, RuntimeError> {
+    let fail = |error: SysError| RuntimeError::Setup(SetupError::new("tree", &error));
+    let mut descriptors = vec![copy_of_mount(init, "/", Reach::Recursive).map_err(fail)?];
+    if own_users {
+        descriptors.push(namespace::open(format!("/proc/{}/ns/user", init.pid).as_ref()).map_err(fail)?);
+    }
+    Ok(descriptors)
+}
+
 fn shared_memory(init: &Child) -> Result<OwnedFd, SysError> {
+    copy_of_mount(init, "/dev/shm", Reach::One)
+}
+
+/// A detached copy of what the container has mounted at `path`. A mount can be copied only by a process of its own mount namespace
+/// (open_tree(2)), so a child goes there and sends the copy back.
+fn copy_of_mount(init: &Child, path: &'static str, reach: Reach) -> Result<OwnedFd, SysError> {
     let (ours, theirs) = socket::packet_pair()?;
     match process::fork()? {
         Cloned::Child => {
             drop(ours);
             let copy = namespace::join_process(init.pidfd.as_fd(), Namespace::CLONE_NEWNS).and_then(|()| {
-                let shm = nix::fcntl::open("/dev/shm", OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-                    .map_err(|errno| SysError::new("open", "/dev/shm", errno))?;
-                clone_tree(shm.as_fd(), "", Reach::One)
+                let mount = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+                    .map_err(|errno| SysError::new("open", path, errno))?;
+                clone_tree(mount.as_fd(), "", reach)
             });
-            let sent = copy.and_then(|copy| socket::send(&theirs, b"s", &[copy.as_raw_fd()]));
+            let sent = copy.and_then(|copy| socket::send(&theirs, b"m", &[copy.as_raw_fd()]));
             process::exit_now(i32::from(sent.is_err()));
         }
         Cloned::Parent(child) => {
@@ -144,7 +158,7 @@ fn shared_memory(init: &Child) -> Result<OwnedFd, SysError> {
             let received = socket::receive(&ours, &mut [0; 1]);
             process::reap(child.pidfd.as_fd())?;
             let (_, descriptors) = received?;
-            descriptors.into_iter().next().ok_or_else(|| SysError::new("open_tree", "/dev/shm", nix::errno::Errno::ESRCH))
+            descriptors.into_iter().next().ok_or_else(|| SysError::new("open_tree", path, nix::errno::Errno::ESRCH))
         }
     }
 }

@@ -5,8 +5,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
+use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::error::SysError;
 use crate::sys::mount::{FsContext, Reach, attach, attr, clone_tree, open_in_root, set_attributes};
@@ -15,6 +16,16 @@ use crate::trace::Trace;
 /// A descriptor of `target` below `root`, made with its parents where it is missing. A directory stands for a directory only, and a file
 /// for anything else but one.
 pub(super) fn find_or_make(root: BorrowedFd<'_>, target: &str, directory: bool) -> Result<OwnedFd, SysError> {
+    find_or_make_for(root, target, directory, None)
+}
+
+/// The same, for a caller that is not root inside: what is made belongs to `owner`.
+pub(crate) fn find_or_make_for(
+    root: BorrowedFd<'_>,
+    target: &str,
+    directory: bool,
+    owner: Option<(u32, u32)>,
+) -> Result<OwnedFd, SysError> {
     let kind = if directory { OFlag::O_DIRECTORY } else { OFlag::empty() };
     match open_in_root(root, target, OFlag::O_PATH | kind) {
         Err(error) if error.source == Errno::ENOENT => {}
@@ -32,6 +43,7 @@ pub(super) fn find_or_make(root: BorrowedFd<'_>, target: &str, directory: bool) 
         parent = match open_in_root(root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Err(error) if error.source == Errno::ENOENT => {
                 make_directory(&parent, part)?;
+                give(&parent, part, owner)?;
                 open_in_root(root, &path, OFlag::O_PATH | OFlag::O_DIRECTORY)?
             }
             other => other?,
@@ -43,12 +55,19 @@ pub(super) fn find_or_make(root: BorrowedFd<'_>, target: &str, directory: bool) 
         mknodat(&parent, *last, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)
             .map_err(|errno| SysError::new("mknodat", target, errno))?;
     }
+    give(&parent, last, owner)?;
     open_in_root(root, target, OFlag::O_PATH | kind)
 }
 
 /// A dangling symbolic link is EEXIST here: it is not followed, and its target is not made.
 fn make_directory(parent: &OwnedFd, name: &str) -> Result<(), SysError> {
     mkdirat(parent, name, Mode::from_bits_truncate(0o755)).map_err(|errno| SysError::new("mkdirat", name, errno))
+}
+
+fn give(parent: &OwnedFd, name: &str, owner: Option<(u32, u32)>) -> Result<(), SysError> {
+    let Some((uid, gid)) = owner else { return Ok(()) };
+    fchownat(parent, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_SYMLINK_NOFOLLOW)
+        .map_err(|errno| SysError::new("fchownat", name, errno))
 }
 
 /// Covers what is there of `paths`: a file with /dev/null, a directory with an empty read-only tmpfs that all of them share.

@@ -15,7 +15,7 @@ use super::exec_cgroup::OwnCgroup;
 use super::input::{Asker, Input};
 use super::{Sandbox, Source, join, observe};
 use crate::cgroup::Cgroup;
-use crate::config::{ContainerConfig, Resources};
+use crate::config::{ContainerConfig, NamespaceMode, Resources};
 use crate::crash_point;
 use crate::error::RuntimeError;
 use crate::id::ContainerName;
@@ -132,7 +132,8 @@ impl Pod {
             | ShimRequest::ExecInput { .. }
             | ShimRequest::EndExec { .. }
             | ShimRequest::Input { .. }
-            | ShimRequest::Join { .. } => Err(RuntimeError::Protocol { message: "not a request of this place".into() }),
+            | ShimRequest::Join { .. }
+            | ShimRequest::Tree { .. } => Err(RuntimeError::Protocol { message: "not a request of this place".into() }),
         }
     }
 
@@ -195,6 +196,12 @@ impl Pod {
         let init = running.ok_or_else(|| RuntimeError::Conflict { message: "it is not running".into() })?;
         let (kinds, descriptors) = join::give(init, kinds)?;
         Ok((ShimAnswer::Joined { kinds, id_map: self.sandbox.config.id_map }, descriptors))
+    }
+
+    pub(super) fn tree(&mut self, name: &ContainerName) -> Result<(ShimAnswer, Vec<OwnedFd>), RuntimeError> {
+        let shared_users = self.sandbox.config.namespaces.user == NamespaceMode::Host;
+        let init = self.find(name)?.running()?;
+        join::give_tree(init, !shared_users).map(|descriptors| (ShimAnswer::Tree, descriptors))
     }
 
     fn feed(&mut self, asker: Asker, name: &ContainerName, data: &[u8]) -> Result<(), RuntimeError> {

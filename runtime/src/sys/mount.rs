@@ -183,6 +183,30 @@ pub fn pivot_here() -> Result<(), SysError> {
     nix::unistd::chdir("/").map_err(|errno| SysError::new("chdir", "/", errno))
 }
 
+/// The name of the file system that the descriptor is in, when that is one of the kernel's own, whose files are questions and orders to the kernel
+/// and no data. See statfs(2) and linux/magic.h.
+pub fn kernel_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, SysError> {
+    const KINDS: &[(libc::c_long, &str)] = &[
+        (0x9fa0, "proc"),
+        (0x6265_6572, "sysfs"),
+        (0x0027_e0eb, "cgroup"),
+        (0x6367_7270, "cgroup2"),
+        (0x1cd1, "devpts"),
+        (0x1980_0202, "mqueue"),
+        (0x6462_6720, "debugfs"),
+        (0x7472_6163, "tracefs"),
+        (0x7363_6673, "securityfs"),
+        (0xcafe_4a11, "bpf"),
+        (0xf97c_ff8c, "selinuxfs"),
+        (0x6165_676c, "pstore"),
+        (0xde5e_81e4, "efivarfs"),
+        (0x6265_6570, "configfs"),
+        (0x4249_4e4d, "binfmt_misc"),
+    ];
+    let found = nix::sys::statfs::fstatfs(fd).map_err(|errno| SysError::new("fstatfs", "folder", errno))?.filesystem_type().0;
+    Ok(KINDS.iter().find(|(magic, _)| *magic as u32 == found as u32).map(|(_, name)| *name))
+}
+
 /// Opens `path` as if `root` were the root directory: no symbolic link leads out, no magic link is followed.
 /// Fails with ELOOP for a magic link, ENOENT, EAGAIN when a rename raced (tried again here). See openat2(2).
 pub fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd, SysError> {

@@ -1,10 +1,10 @@
-//! The unpacker's walls, put up before the first hostile byte is read.
+//! The walls of a worker that meets hostile input, put up before the first byte of it is read.
 //!
 //! | wall | against |
 //! | --- | --- |
-//! | mount namespace, `pivot_root` into a nosuid, nodev, noexec view of the staging folder | every other file of the host |
+//! | mount namespace, `pivot_root` into a nosuid, nodev, noexec view of the staging folder, or of a container's tree | every other file of the host |
 //! | network, IPC and UTS namespaces | connecting, abstract sockets, shared memory |
-//! | pid namespace, a uid that nothing else has | signals, ptrace |
+//! | pid namespace; a uid that nothing else has, or the container's user namespace | signals, ptrace; ids that are not the container's |
 //! | no descriptor but the connection and the report | sockets and files of the launcher |
 //! | five capabilities, none that opens by handle, mounts or makes devices; no new privileges | all else that root may do |
 //! | rlimits: memory, file size, descriptors, no further process | bombs |
@@ -18,15 +18,17 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
+use nix::sched::CloneFlags as CloneFlag;
 use nix::sys::signal::Signal;
 
 use crate::error::SysError;
 use crate::security::capabilities::{CapSet, Capability};
+use crate::shim::place;
 use crate::sys::mount::{self, Reach, attr};
 use crate::sys::process::{self, CloneFlags};
-use crate::sys::{cap, descriptors, signal};
+use crate::sys::{cap, descriptors, namespace, signal};
 
-/// The namespaces that the unpacker is born into.
+/// The namespaces that the confined process is born into.
 pub(super) const NAMESPACES: CloneFlags =
     CloneFlags(CloneFlags::NEWPID | CloneFlags::NEWNS | CloneFlags::NEWNET | CloneFlags::NEWIPC | CloneFlags::NEWUTS);
 
@@ -40,26 +42,61 @@ const UNPACKER: u32 = 65_533;
 /// The most memory, in bytes: a zstd window is 128 MiB of it, an archive's folders 64 MiB.
 const MOST_MEMORY: u64 = 512 << 20;
 
-const MOST_DESCRIPTORS: u64 = 64;
+/// How many descriptors are enough for an unpacker.
+const FEW_DESCRIPTORS: u64 = 64;
 
-/// The view of the staging folder that becomes the unpacker's root: a detached mount, as a folder that was opened in one mount namespace
-/// cannot be bound in another.
-pub(super) fn view(folder: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    let view = mount::clone_tree(folder, "", Reach::One)?;
-    mount::set_attributes(view.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC, Reach::One)?;
-    Ok(view)
+/// Where a process is shut in, and as whom.
+#[derive(Debug)]
+pub(super) struct Cell {
+    /// Becomes its root.
+    pub(super) view: OwnedFd,
+    /// Attached below that, in this order: the place, whether it is a folder, and the mount.
+    pub(super) mounts: Vec<(String, bool, OwnedFd)>,
+    /// The root, but none of the mounts below it, is to be read-only.
+    pub(super) read_only: bool,
+    pub(super) ids: Ids,
+    /// The size of the largest file that it can write; None is no limit.
+    pub(super) file_bytes: Option<u64>,
+    pub(super) descriptors: u64,
 }
 
-/// Shuts the calling process, a child cloned with [`NAMESPACES`], into `view`; that folder as its new root, open.
+/// Whose ids it has and sees.
+#[derive(Debug)]
+pub(super) enum Ids {
+    /// The host's, as nobody.
+    Nobody,
+    /// Root of this user namespace, which is `root` outside.
+    RootOf { user_namespace: OwnedFd, root: (u32, u32) },
+    /// Root's own, of a container that has the host's ids.
+    Root,
+}
+
+impl Cell {
+    /// A folder of ours as all there is, for the unpacker.
+    pub(super) fn of_folder(folder: BorrowedFd<'_>, file_bytes: u64) -> Result<Self, SysError> {
+        let view = mount::clone_tree(folder, "", Reach::One)?;
+        let (ids, file_bytes) = (Ids::Nobody, Some(file_bytes));
+        Ok(Cell { view, mounts: Vec::new(), read_only: false, ids, file_bytes, descriptors: FEW_DESCRIPTORS })
+    }
+}
+
+/// Shuts the calling process, a child cloned with [`NAMESPACES`], into `cell`; its new root, open.
 ///
 /// Closes every descriptor but `keep` and the standard three, which become /dev/null: nothing that the caller or its callers hold may be
-/// used or dropped afterwards. `file_bytes` is the size of the largest file that it can write.
-pub(super) fn enter(view: BorrowedFd<'_>, keep: &[BorrowedFd<'_>], file_bytes: u64) -> Result<OwnedFd, SysError> {
+/// used or dropped afterwards.
+pub(super) fn enter(cell: &Cell, keep: &[BorrowedFd<'_>]) -> Result<OwnedFd, SysError> {
     silence()?;
-    change_root(view)?;
-    descriptors::close_all_but(keep)?;
-    limit(file_bytes)?;
-    drop_privileges()?;
+    change_root(cell)?;
+    let users = match &cell.ids {
+        Ids::RootOf { user_namespace, .. } => Some(user_namespace.as_fd()),
+        Ids::Nobody | Ids::Root => None,
+    };
+    descriptors::close_all_but(&keep.iter().copied().chain(users).collect::<Vec<_>>())?;
+    limit(cell)?;
+    drop_privileges(&cell.ids)?;
+    if let Some(users) = users {
+        process::close_inherited(users)?;
+    }
     open("/", OFlag::O_DIRECTORY)
 }
 
@@ -74,21 +111,38 @@ fn silence() -> Result<(), SysError> {
     (0..=2).try_for_each(|target| process::dup_to(null.as_fd(), target))
 }
 
-fn change_root(view: BorrowedFd<'_>) -> Result<(), SysError> {
+fn change_root(cell: &Cell) -> Result<(), SysError> {
     let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    // First, so that nothing mounted from here on shows on the host.
-    mount::set_propagation(root.as_fd(), MsFlags::MS_PRIVATE, Reach::Recursive)?;
+    let view = cell.view.as_fd();
+    // First, so that nothing mounted from here on shows on the host, nor in a container whose mounts these are copies of.
+    for mounts in [root.as_fd(), view] {
+        mount::set_propagation(mounts, MsFlags::MS_PRIVATE, Reach::Recursive)?;
+    }
     // Any place will do, as all of the old tree goes; `/` is always there.
     mount::attach(view, root.as_fd(), "/")?;
-    nix::unistd::fchdir(view).map_err(|errno| SysError::new("fchdir", "staging", errno))?;
+    let owner = match cell.ids {
+        Ids::RootOf { root, .. } => Some(root),
+        Ids::Nobody | Ids::Root => None,
+    };
+    for (target, directory, source) in &cell.mounts {
+        mount::set_propagation(source.as_fd(), MsFlags::MS_PRIVATE, Reach::Recursive)?;
+        mount::attach(source.as_fd(), place::find_or_make_for(view, target, *directory, owner)?.as_fd(), target)?;
+    }
+    mount::set_attributes(view, attr::NOSUID | attr::NODEV | attr::NOEXEC, Reach::Recursive)?;
+    if cell.read_only {
+        mount::set_attributes(view, attr::RDONLY, Reach::One)?;
+    }
+    nix::unistd::fchdir(view).map_err(|errno| SysError::new("fchdir", "view", errno))?;
     mount::pivot_here()
 }
 
-fn limit(file_bytes: u64) -> Result<(), SysError> {
+fn limit(cell: &Cell) -> Result<(), SysError> {
+    if let Some(most) = cell.file_bytes {
+        process::set_rlimit(libc::RLIMIT_FSIZE, most, most)?;
+    }
     for (resource, most) in [
         (libc::RLIMIT_DATA, MOST_MEMORY),
-        (libc::RLIMIT_FSIZE, file_bytes),
-        (libc::RLIMIT_NOFILE, MOST_DESCRIPTORS),
+        (libc::RLIMIT_NOFILE, cell.descriptors),
         (libc::RLIMIT_NPROC, 0),
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_MEMLOCK, 0),
@@ -100,15 +154,24 @@ fn limit(file_bytes: u64) -> Result<(), SysError> {
     signal::ignore(Signal::SIGXFSZ)
 }
 
-fn drop_privileges() -> Result<(), SysError> {
+fn drop_privileges(ids: &Ids) -> Result<(), SysError> {
+    let id = match ids {
+        Ids::Nobody => UNPACKER,
+        Ids::Root => 0,
+        Ids::RootOf { user_namespace, .. } => {
+            // From here on it has capabilities over what the container's ids own, and over nothing else of the host.
+            namespace::join(user_namespace, CloneFlag::CLONE_NEWUSER)?;
+            0
+        }
+    };
     // Where keyrings are switched off there is nothing to leave behind.
     let _ = process::new_session_keyring();
     // Emptying the bounding set needs CAP_SETPCAP, so it comes first; the capabilities come last, as changing ids needs them.
     cap::limit_bounding(CapSet::EMPTY.bits())?;
     cap::keep_over_setuid()?;
     process::set_groups(&[])?;
-    process::set_gid(UNPACKER)?;
-    process::set_uid(UNPACKER)?;
+    process::set_gid(id)?;
+    process::set_uid(id)?;
     cap::clear_ambient()?;
     cap::set(CAPABILITIES.bits())?;
     process::set_no_new_privs()?;

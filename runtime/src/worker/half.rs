@@ -17,6 +17,7 @@ use nix::sys::stat::{SFlag, fstat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::confine::Cell;
 use super::staging::Staging;
 use super::{confine, failed};
 use crate::error::{RuntimeError, SysError};
@@ -35,7 +36,7 @@ const MOST_REPORT: usize = 2 << 20;
 
 /// What the confined half has.
 pub(super) struct Confined<'a> {
-    /// Its root: the staging folder.
+    /// Its root: the staging folder, or a container's.
     pub(super) root: OwnedFd,
     report: BorrowedFd<'a>,
 }
@@ -63,11 +64,21 @@ pub(super) fn confined<T: Serialize + DeserializeOwned>(
     file_bytes: u64,
     job: impl FnOnce(&Confined<'_>) -> Result<T, RuntimeError>,
 ) -> Result<T, RuntimeError> {
-    let view = confine::view(staging.folder()).map_err(failed("confine"))?;
+    let cell = Cell::of_folder(staging.folder(), file_bytes).map_err(failed("confine"))?;
+    in_cell(&cell, Some(staging), keep, job)
+}
+
+/// The same in any cell; without a staging folder nothing can be marked opaque.
+pub(super) fn in_cell<T: Serialize + DeserializeOwned>(
+    cell: &Cell,
+    staging: Option<&Staging>,
+    keep: BorrowedFd<'_>,
+    job: impl FnOnce(&Confined<'_>) -> Result<T, RuntimeError>,
+) -> Result<T, RuntimeError> {
     let (ours, theirs) = socket::packet_pair().map_err(failed("confine"))?;
     match process::clone3(confine::NAMESPACES, None).map_err(failed("confine"))? {
         Cloned::Child => {
-            let code = child(view.as_fd(), keep, theirs.as_fd(), file_bytes, job);
+            let code = child(cell, keep, theirs.as_fd(), job);
             process::exit_now(code)
         }
         Cloned::Parent(child) => {
@@ -81,28 +92,27 @@ pub(super) fn confined<T: Serialize + DeserializeOwned>(
             let ended = reap(&child)?;
             let report = report.map_err(failed("confine"))?;
             if ended != Ended::Exited(0) || report.is_empty() {
-                return Err(RuntimeError::Protocol { message: format!("the unpacker ended early: {ended:?}") });
+                return Err(RuntimeError::Protocol { message: format!("the worker ended early: {ended:?}") });
             }
             serde_json::from_slice::<Result<T, RuntimeError>>(&report)
-                .map_err(|error| RuntimeError::Protocol { message: format!("the unpacker's report: {error}") })?
+                .map_err(|error| RuntimeError::Protocol { message: format!("the worker's report: {error}") })?
         }
     }
 }
 
 /// The child's whole life; its exit code.
 fn child<T: Serialize>(
-    view: BorrowedFd<'_>,
+    cell: &Cell,
     keep: BorrowedFd<'_>,
     report: BorrowedFd<'_>,
-    file_bytes: u64,
     job: impl FnOnce(&Confined<'_>) -> Result<T, RuntimeError>,
 ) -> i32 {
-    let walled = confine::enter(view, &[keep, report], file_bytes).map_err(failed("confine"));
+    let walled = confine::enter(cell, &[keep, report]).map_err(failed("confine"));
     let outcome = walled.and_then(|root| {
         let confined = Confined { root, report };
         catch_unwind(AssertUnwindSafe(|| job(&confined))).unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()).unwrap_or("");
-            Err(RuntimeError::Protocol { message: format!("the unpacker panicked: {message}") })
+            Err(RuntimeError::Protocol { message: format!("the worker panicked: {message}") })
         })
     });
     let Ok(text) = serde_json::to_vec(&outcome) else { return 1 };
@@ -118,7 +128,7 @@ fn reap(child: &Child) -> Result<Ended, RuntimeError> {
 }
 
 /// Serves the child until it closes its end; the report's bytes.
-fn listen(socket: &OwnedFd, staging: &Staging) -> Result<Vec<u8>, SysError> {
+fn listen(socket: &OwnedFd, staging: Option<&Staging>) -> Result<Vec<u8>, SysError> {
     let mut report = Vec::new();
     let mut message = vec![0; PIECE + 1];
     loop {
@@ -136,7 +146,8 @@ fn listen(socket: &OwnedFd, staging: &Staging) -> Result<Vec<u8>, SysError> {
 }
 
 /// Only on a folder of the file system that the staging folder is on: the child can open no other, but need not be itself any more.
-fn mark(folder: &OwnedFd, staging: &Staging) -> Result<(), SysError> {
+fn mark(folder: &OwnedFd, staging: Option<&Staging>) -> Result<(), SysError> {
+    let staging = staging.ok_or_else(|| SysError::new("fsetxattr", "trusted.overlay.opaque", Errno::EPERM))?;
     let stat = |fd: BorrowedFd<'_>| fstat(fd).map_err(|errno| SysError::new("fstat", "opaque folder", errno));
     let (stat, own) = (stat(folder.as_fd())?, stat(staging.folder())?);
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() || stat.st_dev != own.st_dev {

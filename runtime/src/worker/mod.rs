@@ -16,7 +16,9 @@
 //! Not here: what an archive means (`crate::image`), and which layers are still needed (the control plane knows). Each function expects to
 //! be the only thread of its process.
 
+mod changes;
 mod confine;
+mod copy;
 mod data;
 mod half;
 mod import;
@@ -28,6 +30,8 @@ mod volume;
 
 use std::path::Path;
 
+pub use changes::changes;
+pub use copy::{Source, copy_in, copy_out};
 pub use import::import_layer;
 pub use load::load_archive;
 pub use trash::{out_of_sight, remove_trash, remove_tree};

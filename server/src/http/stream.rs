@@ -70,6 +70,14 @@ impl StreamSlot {
         })
     }
 
+    /// Returns when it is time to end.
+    pub async fn ended(&self) {
+        tokio::select! {
+            () = self.state.shutdown.cancelled() => {}
+            () = self.caller.revoked.cancelled() => {}
+        }
+    }
+
     /// Server-sent events, with a comment every 15 seconds of silence so that nobody in between gives up.
     pub fn sse(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
         let events = self.bound(events).map(Ok::<_, Infallible>);

@@ -74,6 +74,39 @@ pub struct ContainerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
     pub logging: Logging,
+    /// Whether it is well; what it leaves out is the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!({"test": ["CMD-SHELL", "wget -qO- http://127.0.0.1/ || exit 1"], "intervalSeconds": 10, "timeoutSeconds": 3, "retries": 3}))]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// Docker's `HEALTHCHECK`: a program that is run in the container again and again, as `exec` runs one; 0 is well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schema(as = ContainerHealthcheck)]
+pub struct Healthcheck {
+    /// `["CMD", program, argument…]`, `["CMD-SHELL", line]`, or `["NONE"]` for none; the image's when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    /// Between the end of one check and the next; 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub interval_seconds: Option<u64>,
+    /// A check that takes longer is killed with all it started, and has failed; 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub timeout_seconds: Option<u64>,
+    /// From the start: until a check has passed, failures in it do not count; 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_period_seconds: Option<u64>,
+    /// As `intervalSeconds`, while the start period lasts; 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub start_interval_seconds: Option<u64>,
+    /// Failures in a row that make it unhealthy; 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub retries: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -366,9 +399,15 @@ pub struct ContainerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_restart_at: Option<Timestamp>,
-    /// `none`, `starting`, `healthy`, `unhealthy`.
+    /// `none` (nothing is checked, or it does not run), `starting`, `healthy`, `unhealthy`.
     #[schema(required = true)]
     pub health: String,
+    /// Health checks that failed since the last one that passed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failing_streak: u32,
+    /// The newest health checks of this run, five at most, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_log: Vec<HealthCheckResult>,
     #[schema(required = true, example = json!({}))]
     pub networks: BTreeMap<String, NetworkStatus>,
     /// Volumes that were made for this container alone: where each is mounted, and its name.
@@ -384,6 +423,24 @@ pub struct ContainerStatus {
     /// What this host could not give, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// One health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheckResult {
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub finished_at: Timestamp,
+    /// 0 is well; -1 when it could not be run, or took too long.
+    pub exit_code: i32,
+    /// What it wrote, 4 KiB at most.
+    pub output: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

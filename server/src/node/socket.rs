@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::copy::CopiedOut;
 use super::error::NodeError;
 use super::session::{Attached, Session};
 use super::shim::ShimConnection;
@@ -58,7 +59,7 @@ impl SocketNode {
     async fn send_layer(&self, limits: ImportLimits, body: LayerBody) -> Result<ImportedLayer, NodeError> {
         let request =
             LauncherRequest::ImportLayer { staging: limits.staging, max_bytes: limits.max_bytes, max_entries: limits.max_entries };
-        let (broken, answer) = self.upload(request, body).await?;
+        let (broken, answer) = self.send_body(request, body).await?;
         let imported = match answer {
             Ok(LauncherAnswer::LayerImported { layer, size, entries, compressed_digest, .. }) => {
                 Ok(ImportedLayer { layer, size, entries, compressed_digest })
@@ -74,7 +75,7 @@ impl SocketNode {
 
     async fn send_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Result<LoadedArchive, NodeError> {
         let ImportLimits { staging, max_bytes, max_entries } = limits;
-        let (broken, answer) = self.upload(LauncherRequest::LoadArchive { staging, max_bytes, max_entries, platform }, body).await?;
+        let (broken, answer) = self.send_body(LauncherRequest::LoadArchive { staging, max_bytes, max_entries, platform }, body).await?;
         let loaded = match answer {
             Ok(LauncherAnswer::ArchiveLoaded { images, notes }) => Ok(LoadedArchive { images, notes }),
             Ok(_) => Err(NodeError::unexpected("loadArchive")),
@@ -90,8 +91,15 @@ impl SocketNode {
         }
     }
 
-    /// Sends `body` after the request: why that broke off, if it did, and the answer.
-    async fn upload(
+    async fn send_upload(&self, request: LauncherRequest, body: LayerBody) -> Result<LauncherAnswer, NodeError> {
+        match self.send_body(request, body).await? {
+            (Some(source), _) => Err(NodeError::Body { source: Arc::new(source), layers: Vec::new() }),
+            (None, answer) => answer,
+        }
+    }
+
+    /// A request and the bytes that follow it; why the body ended early, if it did, and what the worker answered.
+    async fn send_body(
         &self,
         request: LauncherRequest,
         mut body: LayerBody,
@@ -128,6 +136,13 @@ impl SocketNode {
                 Ok((broken, answer.unwrap_or(Err(late))))
             }
         }
+    }
+
+    async fn ask_copy_out(&self, request: LauncherRequest) -> Result<CopiedOut, NodeError> {
+        let mut stream = self.connect_launcher().await?;
+        let bytes = encode(&request).map_err(NodeError::io("the launcher"))?;
+        stream.write_all(&bytes).await.map_err(NodeError::io("the launcher"))?;
+        CopiedOut::open(stream).await
     }
 
     fn known(&self, pod: &PodId) -> Option<Arc<ShimConnection>> {
@@ -207,6 +222,14 @@ impl Node for SocketNode {
 
     fn load_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Answer<'_, LoadedArchive> {
         Box::pin(self.send_archive(limits, platform, body))
+    }
+
+    fn copy_out(&self, request: LauncherRequest) -> Answer<'_, CopiedOut> {
+        Box::pin(within("the copying worker", self.ask_copy_out(request)))
+    }
+
+    fn upload(&self, request: LauncherRequest, body: LayerBody) -> Answer<'_, LauncherAnswer> {
+        Box::pin(self.send_upload(request, body))
     }
 
     fn shim<'a>(&'a self, pod: &'a PodId, request: ShimRequest) -> Answer<'a, ShimAnswer> {

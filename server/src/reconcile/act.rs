@@ -1,9 +1,7 @@
 //! Doing one action of a plan, and learning what came of it.
 
-use std::collections::BTreeMap;
-
 use runtime::error::RuntimeError;
-use runtime::id::{ContainerName, VolumeId};
+use runtime::id::ContainerName;
 use runtime::protocol::ShimRequest;
 
 use super::error::{ActionError, StartError};
@@ -11,11 +9,8 @@ use super::observe::Observed;
 use super::plan::{Action, StartFailed};
 use super::worker::Worker;
 use crate::crash_point;
-use crate::model::Phase;
-use crate::model::container::MountType;
 use crate::model::event::NewEvent;
-use crate::model::validate::joined_container;
-use crate::node::convert::{self, Joined, Start};
+use crate::node::convert;
 use crate::node::{Attachment, NodeError};
 use crate::store::ContainerRecord;
 
@@ -89,7 +84,7 @@ impl Worker {
     }
 
     async fn try_start(&mut self, record: &ContainerRecord, attempt: u32) -> Started {
-        let (pod, container) = match self.prepare(record, attempt).await {
+        let (pod, container) = match self.shared.prepare(record, attempt).await {
             Ok(configs) => configs,
             Err(error) => return Started::Failed(error),
         };
@@ -135,53 +130,6 @@ impl Worker {
             self.observed = Some(observed);
             self.notices = notices;
         }
-    }
-
-    async fn prepare(
-        &self,
-        record: &ContainerRecord,
-        attempt: u32,
-    ) -> Result<(runtime::config::PodConfig, runtime::config::ContainerConfig), StartError> {
-        let store = &self.shared.store;
-        let no_image = || StartError::NoImage { image: record.spec.image.clone() };
-        let image = store.image_by_id(&record.image).ok_or_else(no_image)?;
-        let joined = self.join_target(record)?;
-        let volumes = self.volumes(record).await?;
-        let counts_swap = convert::counts_swap(&*self.shared.facts().await?);
-        let start = Start { record, image: &image, joined: joined.as_ref(), volumes: &volumes, counts_swap, attempt };
-        Ok((convert::pod(start)?, convert::container(start)?))
-    }
-
-    /// Who is joined is looked up now: the name may mean another container than at the last start.
-    fn join_target(&self, record: &ContainerRecord) -> Result<Option<Joined>, StartError> {
-        let Some(target) = joined_container(&record.spec.namespaces) else { return Ok(None) };
-        let unfit = |why| StartError::Target { target: target.to_owned(), why };
-        let other = self.shared.store.container(target).map_err(|_| unfit("does not exist"))?;
-        if other.uid == self.uid {
-            return Err(unfit("is itself"));
-        }
-        if other.status.phase != Phase::Running {
-            return Err(unfit("is not running"));
-        }
-        let host_users = other.spec.namespaces.user == "host";
-        Ok(Some(Joined { pod: other.uid.clone(), host_users }))
-    }
-
-    /// Their folders, made where they are not there yet.
-    async fn volumes(&self, record: &ContainerRecord) -> Result<BTreeMap<String, VolumeId>, StartError> {
-        let mut volumes = BTreeMap::new();
-        for name in record.spec.mounts.iter().filter(|mount| mount.kind == MountType::Volume).filter_map(|mount| mount.source.as_deref()) {
-            // One that is gone is told of by name, by the conversion.
-            let Ok(volume) = self.shared.store.volume(name) else { continue };
-            self.shared.node().create_volume(volume.id.clone()).await?;
-            volumes.insert(name.to_owned(), volume.id.clone());
-        }
-        for (target, name) in &record.status.volumes {
-            let Ok(volume) = self.shared.store.volume(name) else { continue };
-            self.shared.node().create_volume(volume.id.clone()).await?;
-            volumes.insert(target.clone(), volume.id.clone());
-        }
-        Ok(volumes)
     }
 
     async fn set_paused(&mut self, record: &ContainerRecord, name: ContainerName, paused: bool) -> Outcome {

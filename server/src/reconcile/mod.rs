@@ -6,15 +6,17 @@
 //!                    +----------------- status, events -------------+
 //! ```
 //!
-//! `plan.rs` is the heart and decides; `facts.rs` says what an observation means; `worker.rs` is the loop; `act.rs` does; `sweep.rs` is how it all
+//! `plan.rs` is the heart and decides; `facts.rs` says what an observation means, `health.rs` what a health check does; `worker.rs` is the loop; `act.rs` does; `sweep.rs` is how it all
 //! begins. Here: the handle that others hold.
 
 mod act;
 mod backoff;
 mod error;
 mod facts;
+mod health;
 mod observe;
 mod plan;
+mod prepare;
 mod shared;
 mod sweep;
 #[cfg(test)]
@@ -233,6 +235,14 @@ impl Reconciler {
     /// Removes a volume that no container mounts: its folder, then its row.
     pub async fn remove_volume(&self, name: &str) -> Result<(), ActionError> {
         self.shared.remove_volume(name, None).await
+    }
+
+    /// What the container is or would be started with, for a look at its files.
+    pub async fn configs(
+        &self,
+        record: &ContainerRecord,
+    ) -> Result<(runtime::config::PodConfig, runtime::config::ContainerConfig), StartError> {
+        self.shared.prepare_for_files(record).await
     }
 
     /// Tells the worker to look again.

@@ -204,10 +204,8 @@ fn delete_now(look: &Look<'_>, plan: &mut Plan, volumes: bool) {
     if matches!(look.observed, Observed::Live(_)) {
         plan.actions.push(Action::StopPod);
     }
-    // What was never asked to run has no files.
-    if look.record.wish.serial > 1 || !matches!(look.observed, Observed::NoShim) {
-        plan.actions.push(Action::Clean { data: true });
-    }
+    // What was never asked to run may have files as well: they can be copied into it.
+    plan.actions.push(Action::Clean { data: true });
     plan.actions.push(Action::Remove { volumes });
 }
 

@@ -18,12 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::act::Outcome;
 use super::backoff;
 use super::error::{ActionError, StartError};
+use super::health::{self, Checked, Probe};
 use super::observe::{self, Observed};
 use super::plan::{Look, Plan, StartFailed, plan};
 use super::shared::Shared;
 use crate::crash_point;
 use crate::model::signal::SIGKILL;
-use crate::model::{ContainerStatus, signal};
+use crate::model::{ContainerStatus, Phase, signal};
 use crate::node::{Notice, convert};
 use crate::store::{ContainerRecord, Pending, Progress, StoreError};
 
@@ -73,6 +74,8 @@ pub(super) struct Worker {
     /// Facts did not reach the disk: they are written again though they are no news.
     rewrite: bool,
     failures: u32,
+    /// While it runs and has a health check.
+    health: Option<health::Watch>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -104,6 +107,7 @@ impl Worker {
             unsaved: None,
             rewrite: false,
             failures: 0,
+            health: None,
         }
     }
 
@@ -157,6 +161,7 @@ impl Worker {
                 None => return false,
             },
             notice = next_notice(&mut self.notices) => self.learn(notice),
+            checked = health::next(&mut self.health) => self.hear_check(checked),
             saved = durable(&mut self.unsaved) => {
                 self.unsaved = None;
                 if let Err(error) = saved {
@@ -190,6 +195,43 @@ impl Worker {
         self.notices = None;
     }
 
+    /// Writes a health check down. One of an earlier run, or that ended while the program did, says nothing any more.
+    fn hear_check(&mut self, checked: Option<Checked>) {
+        let (Some(checked), Some(watch)) = (checked, &self.health) else {
+            self.health = None;
+            return;
+        };
+        let Some(record) = self.shared.store.container_by_uid(&self.uid) else { return };
+        let mut status = ContainerStatus::clone(&record.status);
+        if status.phase != Phase::Running || status.started_at != Some(checked.of) {
+            return;
+        }
+        let event = health::judge(&watch.probe, &mut status, checked.result, record.reference());
+        if let Err(error) = self.put(status, record.progress.clone(), event.into_iter().collect()) {
+            tracing::error!(container = %self.uid, %error, "a health check is not written down");
+        }
+    }
+
+    /// Checks while it runs, and only then: not while it is paused.
+    fn tend_health(&mut self, record: &ContainerRecord, status: &ContainerStatus) {
+        let wanted = match (status.phase, status.started_at, convert::name(record)) {
+            (Phase::Running, Some(of), Ok(name)) => self.probe(record).map(|probe| (of, name, probe)),
+            _ => None,
+        };
+        let Some((of, name, probe)) = wanted else {
+            self.health = None;
+            return;
+        };
+        if !self.health.as_ref().is_some_and(|watch| watch.of == of && watch.probe == probe) {
+            self.health = Some(health::Watch::start(&self.shared, &self.uid, name, of, probe));
+        }
+    }
+
+    fn probe(&self, record: &ContainerRecord) -> Option<Probe> {
+        let image = self.shared.store.image_by_id(&record.image)?;
+        Probe::of(&record.spec, &image.oci.config)
+    }
+
     async fn hear(&mut self, message: Message) {
         match message {
             Message::Wake => {}
@@ -215,6 +257,7 @@ impl Worker {
                 return self.failed("write down", ActionError::Store(error));
             }
             self.failure = None;
+            self.tend_health(&record, &plan.status);
             self.answer(&plan);
             if plan.actions.is_empty() || self.shared.is_stopping() {
                 self.failures = 0;
@@ -245,14 +288,19 @@ impl Worker {
 
     fn plan(&self, record: &ContainerRecord) -> Plan {
         let image = self.shared.store.image_by_id(&record.image);
-        plan(&Look {
+        let mut plan = plan(&Look {
             record,
             observed: self.observed.as_ref().unwrap_or(&Observed::NoShim),
             failure: self.failure.as_ref().map(|(failed, _)| failed),
             applied: self.applied,
             stop_signal: convert::stop_signal(&record.spec, image.as_deref()),
             now: self.shared.clock().now(),
-        })
+        });
+        if self.probe(record).is_some() {
+            let runs = matches!(plan.status.phase, Phase::Running | Phase::Paused);
+            health::begin(&mut plan.status, runs, record.status.started_at);
+        }
+        plan
     }
 
     /// Shown at once, durable soon.

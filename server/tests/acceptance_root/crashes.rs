@@ -44,11 +44,14 @@ const CONTROL_PLANE: &[&str] = &[
 
 const LAUNCHER: &[&str] = &["launch.start.intent", "launch.start.fork", "launch.clean.cgroup", "launch.clean.run-dir"];
 
+/// In throwaway processes of the launcher.
+const WORKERS: &[&str] = &["worker.copy.tree", "worker.copy.tree:2", "worker.copy.tree:3"];
+
 const SHIM: &[&str] =
     &["shim.create.cgroup", "shim.create.cloned", "shim.create.mounts", "shim.exited.written", "shim.stop.containers", "shim.stop.cgroup"];
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![Own: the_control_plane_dies_at_each_step, the_launcher_dies_at_each_step, a_shim_dies_at_each_step, every_point_is_tried]
+    tests![Own: the_control_plane_dies_at_each_step, the_launcher_dies_at_each_step, a_worker_dies_at_each_step, a_shim_dies_at_each_step, every_point_is_tried]
 }
 
 fn the_control_plane_dies_at_each_step(scope: &Scope<'_>) {
@@ -59,6 +62,10 @@ fn the_launcher_dies_at_each_step(scope: &Scope<'_>) {
     LAUNCHER.iter().for_each(|point| dies_at(scope, point));
 }
 
+fn a_worker_dies_at_each_step(scope: &Scope<'_>) {
+    WORKERS.iter().for_each(|point| dies_at(scope, point));
+}
+
 fn a_shim_dies_at_each_step(scope: &Scope<'_>) {
     SHIM.iter().for_each(|point| dies_at(scope, point));
 }
@@ -66,7 +73,7 @@ fn a_shim_dies_at_each_step(scope: &Scope<'_>) {
 /// The lists above and the points in the source are the same.
 fn every_point_is_tried(_: &Scope<'_>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let tried: Vec<&str> = [CONTROL_PLANE, LAUNCHER, SHIM].concat().iter().map(|point| point.split(':').next().unwrap()).collect();
+    let tried: Vec<&str> = [CONTROL_PLANE, LAUNCHER, WORKERS, SHIM].concat().iter().map(|point| point.split(':').next().unwrap()).collect();
     let mut found = 0;
     for file in host::tree(&root.join("server/src")).into_iter().chain(host::tree(&root.join("runtime/src"))) {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
@@ -125,13 +132,17 @@ fn life(berth: &Berth, tell: &mut dyn FnMut(&str, u16)) {
         |name: &str, command: Value| Some(json!({"metadata": {"name": name}, "spec": {"image": "busybox", "command": command}}));
     let obedient = json!(["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]);
     ask("POST", "/api/v1/containers", container("stays", obedient));
+    ask("GET", "/api/v1/containers/stays/archive?path=/etc", None);
     ask("POST", "/api/v1/containers/stays/start", None);
+    ask("GET", "/api/v1/containers/stays/archive?path=/etc", None);
     ask("POST", "/api/v1/containers", container("ends", json!(["true"])));
     ask("POST", "/api/v1/containers/ends/start", None);
     ask("POST", "/api/v1/containers/ends/wait", None);
     ask("DELETE", "/api/v1/containers/ends", None);
     ask("POST", "/api/v1/containers/stays/restart", None);
     ask("POST", "/api/v1/containers/stays/stop", None);
+    ask("GET", "/api/v1/containers/stays/changes", None);
+    ask("GET", "/api/v1/containers/stays/archive?path=/etc", None);
     ask("DELETE", "/api/v1/containers/stays?force=true", None);
     let tar = Tar::new().folder("bin", 0o755).file("bin/nothing", 0o755, b"nothing").finish();
     let import = api.post("/api/v1/images/import?reference=tiny").bytes("application/x-tar", tar).patience(Duration::from_secs(20));

@@ -14,6 +14,7 @@
 mod common;
 
 mod access;
+mod archive;
 mod archives;
 mod browser;
 mod crashes;
@@ -23,6 +24,7 @@ mod events;
 mod exec;
 mod execs;
 mod hardening;
+mod health;
 mod images;
 mod joins;
 mod lifecycle;
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
     }
     let groups = [
         access::tests(),
+        archive::tests(),
         archives::tests(),
         browser::tests(),
         crashes::tests(),
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         exec::tests(),
         execs::tests(),
         hardening::tests(),
+        health::tests(),
         images::tests(),
         joins::tests(),
         lifecycle::tests(),

@@ -1,6 +1,8 @@
 //! `/api/v1/containers`: an action a file.
 
+pub mod archive;
 pub mod attach;
+pub mod changes;
 pub mod create;
 pub mod exec;
 pub mod get;
@@ -46,6 +48,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(namespaces::list_container_namespaces))
         .routes(routes!(cgroup::get_container_cgroup))
         .routes(routes!(explain::explain_container))
+        .routes(routes!(archive::get_container_archive, archive::put_container_archive))
+        .routes(routes!(changes::list_container_changes))
 }
 
 /// 409 unless it has processes.

@@ -90,7 +90,7 @@ error_codes! {
     UnsupportedByHost = "unsupported-by-host", UNPROCESSABLE_ENTITY, "This host cannot do that",
         "A cgroup controller or a kernel feature is missing; `errors[].path` names the field that asks for it. `/api/v1/system` lists what this host has.";
     BadArchive = "bad-archive", UNPROCESSABLE_ENTITY, "The archive is damaged or hostile",
-        "Truncated, not a tar, or with an entry that would reach outside; `detail` names the entry. Nothing of it was kept.";
+        "Truncated, not a tar, or with an entry that would reach outside; `detail` names the entry. Nothing of an image was kept; of a copy into a container, what came before that entry was.";
     IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request",
         "A key belongs to one method, path, query and body for 24 hours: use a new one.";
     UpgradeRequired = "upgrade-required", UPGRADE_REQUIRED, "This is a WebSocket",

@@ -5,7 +5,7 @@ pub mod import;
 pub mod list;
 pub mod load;
 mod path;
-mod upload;
+pub mod upload;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -17,7 +17,8 @@ use crate::node::LayerBody;
 /// How an upload may begin and go on: with a pause of at most so long.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-const TARS: &[&str] =
+/// Media types of a tar, packed or not.
+pub const TARS: &[&str] =
     &["application/x-tar", "application/tar", "application/gzip", "application/x-gzip", "application/zstd", "application/octet-stream"];
 
 /// The body as a stream of bytes; refused at once by its type, or when it says itself that it is too large.

@@ -1,7 +1,7 @@
 //! What runs: image, command line, environment, user, names of the host, signals, log.
 
 use super::{Faults, shortened};
-use crate::model::container::ContainerSpec;
+use crate::model::container::{ContainerSpec, Healthcheck};
 use crate::model::name::{Reference, is_dns_label};
 use crate::model::signal;
 
@@ -13,6 +13,9 @@ const MAX_STRINGS: usize = 512 << 10;
 const MAX_PATH: usize = 4096;
 /// A year: longer than anyone waits, and far from any overflow.
 const MAX_STOP_TIMEOUT: u64 = 365 * 86_400;
+
+/// A day: what is looked at less often is not looked at.
+const MAX_HEALTH_SECONDS: u64 = 86_400;
 
 pub(super) fn check(spec: &ContainerSpec, faults: &mut Faults) {
     image(&spec.image, faults);
@@ -32,11 +35,44 @@ pub(super) fn check(spec: &ContainerSpec, faults: &mut Faults) {
     if let Some(seconds) = spec.stop_timeout_seconds.filter(|s| *s > MAX_STOP_TIMEOUT) {
         faults.add("/spec/stopTimeoutSeconds", format!("must be at most {MAX_STOP_TIMEOUT}, and is {seconds}"));
     }
+    if let Some(check) = &spec.healthcheck {
+        healthcheck(check, faults);
+    }
     if spec.logging.max_size.0 < 4096 {
         faults.add("/spec/logging/maxSize", format!("must be at least 4096 bytes, and is {}", spec.logging.max_size.0));
     }
     if !matches!(spec.logging.max_files, 1..=100) {
         faults.add("/spec/logging/maxFiles", format!("must be 1 to 100, and is {}", spec.logging.max_files));
+    }
+}
+
+fn healthcheck(check: &Healthcheck, faults: &mut Faults) {
+    let arguments = check.test.len().saturating_sub(1);
+    let known = match check.test.first().map(String::as_str) {
+        None => true,
+        Some("NONE") => arguments == 0,
+        Some("CMD") => arguments > 0 && !check.test[1].is_empty(),
+        Some("CMD-SHELL") => arguments == 1,
+        Some(_) => false,
+    };
+    if !known {
+        faults.add("/spec/healthcheck/test", "must be [\"NONE\"], [\"CMD\", program, argument…] or [\"CMD-SHELL\", line]");
+    }
+    for (index, text) in check.test.iter().enumerate() {
+        string(&format!("/spec/healthcheck/test/{index}"), text, faults);
+    }
+    for (field, seconds, least) in [
+        ("intervalSeconds", check.interval_seconds, 1),
+        ("timeoutSeconds", check.timeout_seconds, 1),
+        ("startPeriodSeconds", check.start_period_seconds, 0),
+        ("startIntervalSeconds", check.start_interval_seconds, 1),
+    ] {
+        if let Some(seconds) = seconds.filter(|seconds| !(least..=MAX_HEALTH_SECONDS).contains(seconds)) {
+            faults.add(format!("/spec/healthcheck/{field}"), format!("must be {least} to {MAX_HEALTH_SECONDS}, and is {seconds}"));
+        }
+    }
+    if check.retries == Some(0) {
+        faults.add("/spec/healthcheck/retries", "must be at least 1");
     }
 }
 
