@@ -16,7 +16,7 @@ use crate::config::{ContainerConfig, ExecConfig, Resources};
 use crate::crash_point;
 use crate::error::RuntimeError;
 use crate::id::ContainerName;
-use crate::protocol::{Bytes, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
+use crate::protocol::{Bytes, PROTOCOL_VERSION, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
 use crate::rundir::replace_file;
 use crate::status::PodReport;
 use crate::sys::process;
@@ -69,6 +69,7 @@ impl Pod {
         PodReport {
             id: self.sandbox.config.id.clone(),
             shim_pid: i32::try_from(std::process::id()).unwrap_or(-1),
+            protocol: PROTOCOL_VERSION,
             containers: self.containers.iter().map(Container::report).collect(),
         }
     }

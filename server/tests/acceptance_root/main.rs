@@ -26,7 +26,9 @@ mod limits;
 mod logs;
 mod mounts;
 mod namespaces;
+mod operation;
 mod refusals;
+mod services;
 mod takeover;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,7 +94,9 @@ fn main() -> ExitCode {
         logs::tests(),
         mounts::tests(),
         namespaces::tests(),
+        operation::tests(),
         refusals::tests(),
+        services::tests(),
         takeover::tests(),
     ];
     let trials = groups.into_iter().flatten().map(|test| {

@@ -1,5 +1,7 @@
 //! `/api/v1/system` and `/metrics`: the host, and what Berth has on it.
 
+pub mod backup;
+pub mod doctor;
 pub mod get;
 pub mod metrics;
 
@@ -9,5 +11,9 @@ use utoipa_axum::routes;
 use super::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get::get_system)).routes(routes!(metrics::get_metrics))
+    OpenApiRouter::new()
+        .routes(routes!(get::get_system))
+        .routes(routes!(metrics::get_metrics))
+        .routes(routes!(doctor::get_doctor))
+        .routes(routes!(backup::get_backup))
 }
