@@ -33,6 +33,11 @@ impl Store {
         vacuum_into(&mut connection, target).await
     }
 
+    /// Where the database is: the one folder that the server may write to.
+    pub fn folder(&self) -> &Path {
+        self.inner.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// Digits of every layer that has a row, as the runtime names their folders.
     pub fn layer_ids(&self) -> Vec<String> {
         self.inner.writer.read(|tables| tables.layers.keys().cloned().collect())

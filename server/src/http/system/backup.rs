@@ -16,7 +16,7 @@ use crate::http::state::AppState;
 #[utoipa::path(get, path = "/api/v1/system/backup", operation_id = "getBackup", tag = "system", security(("token" = ["admin"])),
     responses((status = 200, description = "A SQLite database", body = Vec<u8>, content_type = "application/vnd.sqlite3")))]
 pub async fn get_backup(State(state): State<AppState>) -> ApiResult<Response> {
-    let copy = state.config.db_dir().join(format!("backup-{}.db", uuid::Uuid::new_v4().simple()));
+    let copy = state.store.folder().join(format!("backup-{}.db", uuid::Uuid::new_v4().simple()));
     let made = state.store.snapshot(&copy).await;
     let opened = tokio::fs::File::open(&copy).await;
     // From here on it is the open file alone, and gone whatever becomes of this request.
