@@ -10,12 +10,17 @@
 //! time runs in a fork, so that none waits for another.
 
 mod clean;
+mod examine;
 mod facts;
 mod start;
 
+pub use examine::examine;
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
@@ -45,19 +50,28 @@ pub(crate) struct Launcher {
     hierarchies: Hierarchies,
     /// Where shims write what they have to say.
     log: OwnedFd,
+    /// Found when they are first asked for: trying them costs milliseconds, and readiness is asked for every second.
+    features: OnceCell<BTreeMap<String, String>>,
 }
 
-/// Serves until `lifeline` (when there is one) is closed by its other end. Never returns otherwise.
+impl Launcher {
+    fn features(&self) -> &BTreeMap<String, String> {
+        self.features.get_or_init(|| facts::features(&self.hierarchies, &self.layout.data_dir))
+    }
+}
+
+/// Serves until `lifeline` (when there is one) is closed by its other end, or SIGTERM.
 pub fn run(layout: Layout, lifeline: Option<OwnedFd>) -> Result<(), SysError> {
     process::set_not_dumpable()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     prepare(&layout)?;
     let listener = listen(&layout)?;
     let log = open_log(&layout)?;
-    let launcher = Launcher { layout, hierarchies: Hierarchies::detect()?, log };
+    let launcher = Launcher { layout, hierarchies: Hierarchies::detect()?, log, features: OnceCell::new() };
     worker::sweep(&launcher.layout.data_dir);
     process::remember_layout();
     cgroup::prepare(&launcher.hierarchies, &launcher.layout.instance, &mut Trace::new("launcher")).map_err(sys_error)?;
+    crate::notify::notify("READY=1");
     let outcome = keep(&launcher, &listener, lifeline);
     // Stays where sandboxes live on.
     cgroup::leave(&launcher.hierarchies, &launcher.layout.instance);
@@ -107,13 +121,15 @@ fn give_to_control_plane(socket: &std::path::Path, layout: &Layout) -> Result<()
 
 fn open_log(layout: &Layout) -> Result<OwnedFd, SysError> {
     let path = layout.run_dir.join("runtime.log");
-    let file = std::fs::File::options().append(true).create(true).open(&path);
+    // The control plane's user may make files beside it: a link is not followed.
+    let file = std::fs::File::options().append(true).create(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
     file.map(OwnedFd::from).map_err(|error| SysError::io("open", path.display(), &error))
 }
 
-/// Starts the launcher again when it dies; ends with the lifeline.
+/// Starts the launcher again when it dies; ends with the lifeline, or with SIGTERM, as a service manager ends a service.
 fn keep(launcher: &Launcher, listener: &UnixListener, lifeline: Option<OwnedFd>) -> Result<(), SysError> {
     let _ = process::set_name(c"berth-keeper");
+    let stop = signal::descriptor_for(&[Signal::SIGTERM, Signal::SIGINT])?;
     loop {
         let child = match process::fork()? {
             Cloned::Child => {
@@ -128,14 +144,14 @@ fn keep(launcher: &Launcher, listener: &UnixListener, lifeline: Option<OwnedFd>)
         };
         process::give_memory_back();
         loop {
-            let mut polled = vec![PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+            let mut polled = vec![PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
             polled.extend(lifeline.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             match poll(&mut polled, PollTimeout::NONE) {
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(SysError::new("poll", "keeper", errno)),
             }
-            if polled.get(1).and_then(PollFd::any) == Some(true) {
+            if polled[1..].iter().any(|one| one.any() == Some(true)) {
                 let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
                 return process::reap(child.pidfd.as_fd()).map(drop);
             }
@@ -150,6 +166,8 @@ fn keep(launcher: &Launcher, listener: &UnixListener, lifeline: Option<OwnedFd>)
 
 fn serve(launcher: &Launcher, listener: &UnixListener) -> Result<(), SysError> {
     let _ = process::set_name(c"berth-launch");
+    // A service's end is the keeper's and this process's, and not that of what is started from here.
+    cgroup::leave_service(&launcher.hierarchies, &launcher.layout.instance, &mut Trace::new("launcher"))?;
     // The kernel reaps shims and workers: nobody here waits for them.
     signal::ignore(Signal::SIGCHLD)?;
     signal::ignore(Signal::SIGPIPE)?;
@@ -193,7 +211,10 @@ fn handle(launcher: &Launcher, listener: &UnixListener, mut connection: UnixStre
         Err(error) => return answer(&mut connection, Err(RuntimeError::Protocol { message: error.to_string() })),
     };
     match request {
-        LauncherRequest::Facts => answer(&mut connection, Ok(LauncherAnswer::Facts { facts: facts::gather(launcher) })),
+        LauncherRequest::Facts => {
+            let facts = facts::gather(&launcher.hierarchies, launcher.features().clone());
+            answer(&mut connection, Ok(LauncherAnswer::Facts { facts }));
+        }
         LauncherRequest::StartShim { config } => {
             let outcome = start::start(launcher, *config, listener, &connection);
             answer(&mut connection, outcome.map(|shim_pid| LauncherAnswer::ShimStarted { shim_pid }));
@@ -283,6 +304,11 @@ fn answered(launcher: &Launcher, connection: &UnixStream, request: LauncherReque
         LauncherRequest::Changes { pod, container, id_base, after, limit } => {
             let page = (after.as_ref().map(|after| after.0.as_slice()), limit);
             worker::changes(&launcher.layout, &pod, &container, id_base, page)
+        }
+        LauncherRequest::Examine => {
+            let layout = &launcher.layout;
+            let examination = examine::examine(&layout.run_dir, data, Some(&layout.instance))?;
+            Ok(LauncherAnswer::Examined { examination: Box::new(examination) })
         }
         LauncherRequest::Facts | LauncherRequest::StartShim { .. } | LauncherRequest::CopyOut { .. } | LauncherRequest::CopyIn { .. } => {
             Err(RuntimeError::Protocol { message: "not a worker's request".into() })

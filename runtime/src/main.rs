@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,20 +38,39 @@ enum Verb {
         #[arg(long)]
         gid: u32,
     },
+    /// Looks at the host, and for all that bears Berth's name; prints it as JSON. For `berth doctor`, where no launcher can be asked.
+    Examine {
+        #[arg(long)]
+        run_dir: PathBuf,
+        #[arg(long)]
+        data_dir: PathBuf,
+        #[arg(long)]
+        instance: Option<InstanceId>,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
-    let Verb::Launch { run_dir, data_dir, instance, uid, gid } = arguments.verb;
-    let outcome = seal_self().and_then(|()| runtime::launch::run(Layout { run_dir, data_dir, instance, uid, gid }, lifeline()?));
+    let outcome = match arguments.verb {
+        Verb::Launch { run_dir, data_dir, instance, uid, gid } => seal_self()
+            .and_then(|()| runtime::launch::run(Layout { run_dir, data_dir, instance, uid, gid }, lifeline()?))
+            .map_err(|error| format!("{error}: {}", error.source.desc())),
+        Verb::Examine { run_dir, data_dir, instance } => examine(&run_dir, &data_dir, instance.as_ref()),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("berth-runtime: {error}: {}", error.source.desc());
+            eprintln!("berth-runtime: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn examine(run_dir: &Path, data_dir: &Path, instance: Option<&InstanceId>) -> Result<(), String> {
+    let examination = runtime::launch::examine(run_dir, data_dir, instance).map_err(|error| error.to_string())?;
+    println!("{}", serde_json::to_string(&examination).map_err(|error| error.to_string())?);
+    Ok(())
 }
 
 /// Runs on from a sealed copy in memory. A process that enters a container shows its program as /proc/PID/exe there: this one cannot be
@@ -70,7 +89,7 @@ fn seal_self() -> Result<(), SysError> {
     process::seal(target.as_fd())?;
     let argv: Vec<_> = std::env::args_os().filter_map(|part| CString::new(part.as_bytes()).ok()).collect();
     let mut env: Vec<_> = std::env::vars_os()
-        .filter(|(name, _)| name.to_string_lossy().starts_with("BERTH_") || name == "RUST_BACKTRACE")
+        .filter(|(name, _)| name.to_string_lossy().starts_with("BERTH_") || name == "RUST_BACKTRACE" || name == "NOTIFY_SOCKET")
         .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
         .collect();
     env.push(CString::new(format!("{MARK}=1")).unwrap_or_default());

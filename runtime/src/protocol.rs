@@ -15,14 +15,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{ContainerConfig, ExecConfig, IdMap, PodConfig, Resources};
 use crate::error::RuntimeError;
+use crate::examination::Examination;
 use crate::id::{ContainerName, ExecId, LayerId, PodId, StagingId, VolumeId};
 use crate::status::{
     CgroupView, ContainerReport, ExecReport, Exit, HostFacts, NamespaceReport, PodReport, ProcessReport, RunDirEntry, Stats,
 };
 use crate::trace::Operation;
 
-/// Both sides of a connection must agree on it.
+/// What this build speaks. A change that an older peer would misunderstand raises it; a new verb does not: who does not know it says so.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The oldest shim that this build can still drive: shims outlive an upgrade, the launcher does not.
+pub const OLDEST_SHIM_PROTOCOL: u32 = 1;
 
 /// The largest frame either side accepts.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -96,6 +100,8 @@ pub enum LauncherRequest {
     },
     /// Bytes and inodes in use by each layer, volume and sandbox.
     DiskUsage,
+    /// What this host can do, tried anew, and everything on it that bears Berth's name.
+    Examine,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +144,9 @@ pub enum LauncherAnswer {
     Changes {
         items: Vec<Change>,
         remaining: u64,
+    },
+    Examined {
+        examination: Box<Examination>,
     },
     Failed {
         error: RuntimeError,

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::SetupError;
 use crate::id::{ContainerName, ExecId, PodId};
 
+fn first_protocol() -> u32 {
+    1
+}
+
 /// A sandbox as its shim sees it now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,6 +19,9 @@ pub struct PodReport {
     pub id: PodId,
     /// Pid of the shim, for display.
     pub shim_pid: i32,
+    /// The version of the protocol that its shim speaks; 1 from one that is older than this field.
+    #[serde(default = "first_protocol")]
+    pub protocol: u32,
     pub containers: Vec<ContainerReport>,
 }
 
@@ -245,9 +252,12 @@ pub struct HostFacts {
     pub cgroup_mode: String,
     pub controllers: Vec<String>,
     /// Feature to `available` or the reason why not: `user-namespaces`, `idmapped-mounts`, `overlayfs`, `seccomp`, `swap-accounting`,
-    /// `cgroup-kill`, `raise-rlimits`, `lower-oom-score`, …
+    /// `cgroup-kill`, `raise-rlimits`, `lower-oom-score`, … Each was tried.
     pub features: BTreeMap<String, String>,
     pub runtime_version: String,
+    /// The version of the protocol that it speaks; 1 from one that is older than this field.
+    #[serde(default = "first_protocol")]
+    pub protocol: u32,
 }
 
 /// The sandboxes that have a run dir, as the launcher found them.

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::{Deserialize, Serialize};
 
@@ -30,13 +31,20 @@ pub struct ServeArgs {
     /// The unprivileged user that serves: a name, `uid` or `uid:gid` [default: berth where it exists, else 61777]
     #[arg(long, env = "BERTH_USER", value_name = "USER")]
     pub user: Option<String>,
-    /// A TOML file with any of these: `data-dir = "/srv/berth"`
+    /// A TOML file with any of these: `data-dir = "/srv/berth"` [default: /etc/berth/berth.toml where it exists]
     #[arg(long, env = "BERTH_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
+/// Where an installed Berth has its configuration.
+pub const DEFAULT_FILE: &str = "/etc/berth/berth.toml";
+
+const DATA_DIR: &str = "/var/lib/berth";
+const RUN_DIR: &str = "/run/berth";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7777);
+
 /// The same in a file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct FileConfig {
     data_dir: Option<PathBuf>,
@@ -64,8 +72,8 @@ pub struct Config {
 pub enum ConfigError {
     #[error("cannot read the configuration file {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("the configuration file {path} is not understood")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{path}:{line}: {message}")]
+    Parse { path: PathBuf, line: usize, message: String },
     #[error("cannot make {path} absolute")]
     Absolute { path: PathBuf, source: std::io::Error },
     #[error("{path:?} is the root folder: --data-dir and --run-dir need folders of their own")]
@@ -77,14 +85,19 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Flags and variables from `args`, the rest from the file it names, the rest by default.
+    /// Flags and variables from `args`, the rest from the file it names (or the usual one, where that exists), the rest by default.
     pub fn resolve(args: ServeArgs) -> Result<Config, ConfigError> {
+        Config::resolve_with(args, Path::new(DEFAULT_FILE))
+    }
+
+    fn resolve_with(args: ServeArgs, usual: &Path) -> Result<Config, ConfigError> {
         let file = match &args.config {
             Some(path) => read_file(path)?,
+            None if usual.exists() => read_file(usual)?,
             None => FileConfig::default(),
         };
-        let data_dir = absolute(args.data_dir.or(file.data_dir).unwrap_or_else(|| "/var/lib/berth".into()))?;
-        let run_dir = absolute(args.run_dir.or(file.run_dir).unwrap_or_else(|| "/run/berth".into()))?;
+        let data_dir = absolute(args.data_dir.or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()))?;
+        let run_dir = absolute(args.run_dir.or(file.run_dir).unwrap_or_else(|| RUN_DIR.into()))?;
         if data_dir == run_dir {
             return Err(ConfigError::SameFolder { path: data_dir });
         }
@@ -92,7 +105,7 @@ impl Config {
             Some(path) => absolute(path)?,
             None => run_dir.join("berth.sock"),
         };
-        let listen = args.listen.or(file.listen).unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7777));
+        let listen = args.listen.or(file.listen).unwrap_or(LISTEN);
         if !listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback { listen });
         }
@@ -108,7 +121,11 @@ impl Config {
 
 fn read_file(path: &Path) -> Result<FileConfig, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+        ConfigError::Parse { path: path.to_owned(), line, message: error.message().to_owned() }
+    })
 }
 
 /// Absolute and without `.`, `//` or a slash at the end, so that two spellings of one folder are one text.
@@ -121,13 +138,68 @@ fn absolute(path: PathBuf) -> Result<PathBuf, ConfigError> {
     Ok(clean)
 }
 
+/// One option as its flag declares it.
+#[derive(Debug)]
+pub struct OptionDoc {
+    pub key: String,
+    pub variable: String,
+    pub help: String,
+    /// As it would stand in the file.
+    pub default: String,
+}
+
+/// Every option there is, from the flags themselves.
+pub fn options() -> Vec<OptionDoc> {
+    let command = ServeArgs::augment_args(clap::Command::new("berth"));
+    let described = command.get_arguments().filter(|argument| argument.get_id() != "config").map(|argument| {
+        let key = argument.get_long().unwrap_or_default().to_owned();
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        OptionDoc {
+            variable: argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            help: help.split(" [default:").next().unwrap_or_default().to_owned(),
+            default: match key.as_str() {
+                "data-dir" => format!("{DATA_DIR:?}"),
+                "run-dir" => format!("{RUN_DIR:?}"),
+                "listen" => format!("{:?}", LISTEN.to_string()),
+                "socket" => format!("{:?}", format!("{RUN_DIR}/berth.sock")),
+                "user" => "\"berth\"".to_owned(),
+                _ => "false".to_owned(),
+            },
+            key,
+        }
+    });
+    described.collect()
+}
+
+/// A configuration file with every option, each commented out at its default: what a package installs.
+pub fn example() -> String {
+    let mut text =
+        "# Berth's configuration: every option there is, each at its default. A flag of `berth serve` comes before a variable,\n\
+                    # and a variable before this file. After a change: systemctl restart berth-launcher berth (containers go on).\n"
+            .to_owned();
+    for option in options() {
+        let OptionDoc { key, variable, help, default } = option;
+        text.push_str(&format!("\n# {help}.\n# --{key}, {variable}\n#{key} = {default}\n"));
+    }
+    text
+}
+
+/// The table of docs/configuration.md.
+pub fn table() -> String {
+    let mut text = "| key | flag | variable | default | what it is |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for OptionDoc { key, variable, help, default } in options() {
+        text.push_str(&format!("| `{key}` | `--{key}` | `{variable}` | `{default}` | {help} |\n"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn defaults_are_those_of_the_contract() {
-        let config = Config::resolve(ServeArgs::default()).unwrap();
+        let config = Config::resolve_with(ServeArgs::default(), Path::new("/nowhere/berth.toml")).unwrap();
         assert_eq!(config.data_dir, Path::new("/var/lib/berth"));
         assert_eq!(config.socket, Path::new("/run/berth/berth.sock"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:7777");
@@ -149,9 +221,62 @@ mod tests {
     fn a_key_that_nobody_knows_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("berth.toml");
-        std::fs::write(&path, "datadir = \"/x\"\n").unwrap();
-        let error = Config::resolve(ServeArgs { config: Some(path), ..ServeArgs::default() }).unwrap_err();
-        assert!(matches!(error, ConfigError::Parse { .. }), "{error:?}");
+        std::fs::write(&path, "# a comment\n\ndatadir = \"/x\"\n").unwrap();
+        let error = Config::resolve(ServeArgs { config: Some(path.clone()), ..ServeArgs::default() }).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}:3: unknown field `datadir`, expected one of `data-dir`", path.display())), "{error}");
+        std::fs::write(&path, "run-dir = \"/x\"\nlisten = \"nonsense\"\n").unwrap();
+        let error = Config::resolve(ServeArgs { config: Some(path.clone()), ..ServeArgs::default() }).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}:2: ", path.display())), "{error}");
+    }
+
+    #[test]
+    fn the_usual_file_is_read_where_it_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("berth.toml");
+        std::fs::write(&path, "data-dir = \"/srv/berth\"\n").unwrap();
+        assert_eq!(Config::resolve_with(ServeArgs::default(), &path).unwrap().data_dir, Path::new("/srv/berth"));
+    }
+
+    fn repository(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    }
+
+    #[test]
+    fn the_example_file_has_every_option_at_its_default() {
+        let uncommented: String = example()
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let parsed: FileConfig = toml::from_str(&uncommented).unwrap();
+        let keys = serde_json::to_value(&parsed).unwrap();
+        let missing: Vec<_> = keys.as_object().unwrap().iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key).collect();
+        assert!(missing.is_empty(), "the file knows keys that no flag has: {missing:?}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("berth.toml");
+        std::fs::write(&path, &uncommented).unwrap();
+        let nowhere = Path::new("/nowhere/berth.toml");
+        let told = Config::resolve_with(ServeArgs { config: Some(path), ..ServeArgs::default() }, nowhere).unwrap();
+        let silent = Config::resolve_with(ServeArgs::default(), nowhere).unwrap();
+        assert_eq!(told, Config { user: Some("berth".to_owned()), ..silent });
+    }
+
+    #[test]
+    fn the_packaged_file_and_the_page_are_fresh() {
+        let packaged = std::fs::read_to_string(repository("packaging/berth.toml")).unwrap_or_default();
+        assert_eq!(packaged, example(), "packaging/berth.toml is stale: cargo run --bin berth config example > packaging/berth.toml");
+        let page = std::fs::read_to_string(repository("docs/configuration.md")).unwrap();
+        let between = page.split_once("<!-- table: options -->\n\n").unwrap().1.split_once("\n<!-- end -->").unwrap().0;
+        assert_eq!(between, table(), "docs/configuration.md is stale");
+    }
+
+    #[test]
+    fn a_flag_says_its_default() {
+        let mut command = ServeArgs::augment_args(clap::Command::new("berth"));
+        let help = command.render_help().to_string();
+        for option in options().iter().filter(|option| option.default != "false" && option.key != "socket") {
+            let default = option.default.trim_matches('"');
+            assert!(help.contains(&format!("[default: {default}")), "--{} does not say {default}:\n{help}", option.key);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runtime::config::{ContainerConfig, ExecConfig, PodConfig, Resources};
 use runtime::error::{RuntimeError, SetupError};
+use runtime::examination::{Descriptors, Examination, FileSystem, Inventory, RunDirFound};
 use runtime::id::{ContainerName, LayerId, PodId, VolumeId};
 use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{CgroupView, ContainerReport, ContainerState, ControllerView, Exit, HostFacts, PodReport, RunDirEntry};
@@ -169,7 +170,12 @@ impl Sandbox {
     }
 
     fn report(&self, pod: &PodId) -> PodReport {
-        PodReport { id: pod.clone(), shim_pid: 50, containers: self.containers.iter().map(|c| c.report.clone()).collect() }
+        PodReport {
+            id: pod.clone(),
+            shim_pid: 50,
+            protocol: runtime::protocol::PROTOCOL_VERSION,
+            containers: self.containers.iter().map(|c| c.report.clone()).collect(),
+        }
     }
 
     fn container(&mut self, name: &ContainerName) -> Result<&mut Container, RuntimeError> {
@@ -252,6 +258,10 @@ impl Machine {
                     last: Some(sandbox.report(pod)),
                 };
                 Ok(LauncherAnswer::List { entries: self.sandboxes.iter().map(entry).collect() })
+            }
+            LauncherRequest::Examine => {
+                self.call("examine", None)?;
+                Ok(LauncherAnswer::Examined { examination: Box::new(self.examination()) })
             }
             LauncherRequest::RemoveLayer { layer } => {
                 self.call("removeLayer", None)?;
@@ -404,6 +414,25 @@ impl Machine {
     }
 }
 
+impl Machine {
+    fn examination(&self) -> Examination {
+        Examination {
+            facts: facts(),
+            storage: FileSystem { kind: "ext4".to_owned(), total_bytes: 1 << 40, free_bytes: 1 << 39, total_inodes: 0, free_inodes: 0 },
+            descriptors: Descriptors { soft: 65_536, hard: 65_536, open: 10, most: 100_000 },
+            clock_synchronised: Some(true),
+            tools: BTreeMap::new(),
+            inventory: Inventory {
+                run_dirs: self.sandboxes.iter().map(|(pod, one)| RunDirFound { pod: pod.clone(), alive: one.alive }).collect(),
+                pods: self.data.iter().cloned().collect(),
+                layers: self.layers.keys().map(ToString::to_string).collect(),
+                volumes: self.volumes.iter().map(ToString::to_string).collect(),
+                ..Inventory::default()
+            },
+        }
+    }
+}
+
 fn facts() -> HostFacts {
     HostFacts {
         kernel: "6.1.0".to_owned(),
@@ -416,6 +445,7 @@ fn facts() -> HostFacts {
         controllers: ["cpu", "io", "memory", "pids"].map(str::to_owned).into(),
         features: [("swap-accounting".to_owned(), "available".to_owned())].into(),
         runtime_version: "0.0.0".to_owned(),
+        protocol: runtime::protocol::PROTOCOL_VERSION,
     }
 }
 

@@ -10,10 +10,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crash;
+pub mod doctor;
 pub mod fake_node;
 pub mod http;
 pub mod image;

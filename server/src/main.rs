@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use server::cli::{ClientArgs, doctor, image, token};
+use server::cli::{backup, config, doctor, image, token};
 use server::config::ServeArgs;
 
 /// Containers on one Linux machine, from first principles.
@@ -21,6 +21,8 @@ struct Cli {
 enum Command {
     /// Run the control plane: as root, it starts the privileged launcher and becomes an unprivileged user
     Serve(ServeArgs),
+    /// Prepare the folders and become the privileged launcher: for a service manager that runs the two halves apart
+    Launch(ServeArgs),
     /// API tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -29,8 +31,23 @@ enum Command {
     Image(ImageCommand),
     /// Print the OpenAPI document
     Openapi,
-    /// Look at the host and at what Berth has on it
-    Doctor(ClientArgs),
+    /// Try what the host can do and count what is left over; ends with 0 when all is well, 1 when degraded, 2 when broken
+    Doctor(doctor::DoctorArgs),
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write the state, and what else is asked for, to one file; works while berth runs and while it does not
+    Backup(backup::BackupArgs),
+    /// Make an empty data folder what a backup says; containers come back stopped
+    Restore(backup::RestoreArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print a file with every option, each at its default
+    Example,
+    /// Say what is in force, or which line is wrong
+    Check(config::CheckArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,7 +68,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let mut text = format!("berth: {error}");
             let mut next = error.source();
@@ -65,16 +82,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Serve(args) => server::serve::run(args)?,
         Command::Token(TokenCommand::Create(args)) => token::create(args)?,
         Command::Image(ImageCommand::Load(args)) => image::load(args)?,
         Command::Image(ImageCommand::Import(args)) => image::import(args)?,
         Command::Openapi => print!("{}", server::http::openapi::text()),
-        Command::Doctor(args) => doctor::run(&args)?,
+        Command::Doctor(args) => return Ok(doctor::run(&args)?),
+        Command::Launch(args) => server::serve::launch(args)?,
+        Command::Config(ConfigCommand::Example) => print!("{}", server::config::example()),
+        Command::Config(ConfigCommand::Check(args)) => config::check(args)?,
+        Command::Backup(args) => backup::backup(&args)?,
+        Command::Restore(args) => backup::restore(&args)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `BERTH_LOG` takes a filter (`debug`, `server=trace,info`), `BERTH_LOG_FORMAT=json` gives one object a line.

@@ -22,6 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use runtime::config::{ContainerConfig, ExecConfig, PodConfig};
+use runtime::examination::Examination;
 use runtime::id::{ContainerName, LayerId, PodId, StagingId, VolumeId};
 use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{ContainerReport, HostFacts, PodReport, RunDirEntry};
@@ -151,6 +152,14 @@ impl dyn Node + '_ {
         match self.launcher(LauncherRequest::DiskUsage).await? {
             LauncherAnswer::DiskUsage { items } => Ok(items),
             _ => Err(NodeError::unexpected("diskUsage")),
+        }
+    }
+
+    /// Tries the host anew, and finds all that bears Berth's name.
+    pub async fn examine(&self) -> Result<Examination, NodeError> {
+        match self.launcher(LauncherRequest::Examine).await? {
+            LauncherAnswer::Examined { examination } => Ok(*examination),
+            _ => Err(NodeError::unexpected("examine")),
         }
     }
 

@@ -110,16 +110,16 @@ impl Hierarchies {
         names
     }
 
-    /// Features for `status::HostFacts`: `swap-accounting` and `cgroup-kill`, `available` or the reason why not.
+    /// Features for `status::HostFacts`, tried: `swap-accounting`, `cgroup-kill`, `cgroup-freeze`; `available` or the reason why not.
     pub fn features(&self) -> Vec<(String, String)> {
-        let kill = match self.v2() {
-            None => "no cgroup v2 tree is mounted".to_owned(),
-            // The root has no such file; any cgroup below it has, from Linux 5.14 on.
-            Some(_) if kernel_at_least(5, 14) => "available".to_owned(),
-            Some(_) => "cgroup.kill came with Linux 5.14".to_owned(),
-        };
-        let swap = self.swap_accounting().map_or_else(|why| why, |()| "available".to_owned());
-        vec![("swap-accounting".to_owned(), swap), ("cgroup-kill".to_owned(), kill)]
+        let mut features = super::place::try_features(self);
+        // Where memory is v1's, so is its swap.
+        if self.home(Controller::Memory).is_none_or(|home| home.version == Version::V1) {
+            let swap = self.swap_accounting().map_or_else(|why| why, |()| "available".to_owned());
+            features.retain(|(name, _)| name != "swap-accounting");
+            features.push(("swap-accounting".to_owned(), swap));
+        }
+        features
     }
 
     /// Whether swap can be limited, or why not.
@@ -160,12 +160,6 @@ pub(super) fn instance_path(instance: &InstanceId) -> PathBuf {
 
 pub(super) fn pod_path(instance: &InstanceId, pod: &PodId) -> PathBuf {
     PathBuf::from(format!("berth-{instance}/{pod}"))
-}
-
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let release = file::get(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
-    let mut parts = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
 }
 
 const V1_CONTROLLERS: [&str; 15] = [

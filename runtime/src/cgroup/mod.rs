@@ -29,6 +29,7 @@ mod hierarchy;
 mod kill;
 mod limit;
 mod oom;
+mod place;
 mod stats;
 mod tree;
 mod view;
@@ -49,6 +50,7 @@ pub use hierarchy::Hierarchies;
 use hierarchy::{Controller, Hierarchy, Version, instance_path, pod_path};
 pub use kill::clean;
 pub use oom::{OomLedger, OomWatch, killed_by_oom};
+pub use place::{leave_service, others, survey};
 
 use crate::config::Resources;
 use crate::error::SysError;
@@ -224,6 +226,7 @@ pub fn prepare(hierarchies: &Hierarchies, instance: &InstanceId, trace: &mut Tra
 
 /// Removes the instance's own folders if no pod's is in them: what the launcher does last.
 pub fn leave(hierarchies: &Hierarchies, instance: &InstanceId) {
+    place::remove_runtime(hierarchies, instance);
     remove_folders(hierarchies, &instance_path(instance));
 }
 

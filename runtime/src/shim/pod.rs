@@ -19,7 +19,7 @@ use crate::config::{ContainerConfig, NamespaceMode, Resources};
 use crate::crash_point;
 use crate::error::RuntimeError;
 use crate::id::ContainerName;
-use crate::protocol::{Bytes, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
+use crate::protocol::{Bytes, PROTOCOL_VERSION, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
 use crate::rundir::replace_file;
 use crate::status::{ExecReport, PodReport};
 use crate::sys::process;
@@ -78,6 +78,7 @@ impl Pod {
         PodReport {
             id: self.sandbox.config.id.clone(),
             shim_pid: i32::try_from(std::process::id()).unwrap_or(-1),
+            protocol: PROTOCOL_VERSION,
             containers: self.containers.iter().map(Container::report).collect(),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod cap;
+pub mod clock;
 pub mod descriptors;
 pub mod mount;
 pub mod namespace;

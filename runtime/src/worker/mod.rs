@@ -22,6 +22,7 @@ mod copy;
 mod data;
 mod half;
 mod import;
+mod inventory;
 mod load;
 mod staging;
 mod trash;
@@ -37,6 +38,7 @@ pub use load::load_archive;
 pub use trash::{out_of_sight, remove_trash, remove_tree};
 
 use crate::error::{RuntimeError, SetupError, SysError};
+use crate::examination::Inventory;
 use crate::id::{LayerId, VolumeId};
 use crate::protocol::DiskUsage;
 use data::DataDir;
@@ -72,6 +74,11 @@ pub fn remove_volume(data: &Path, volume: &VolumeId) -> Result<(), RuntimeError>
 /// tree; folders nested deeper than 256 are left out. What changes meanwhile is counted as it is met.
 pub fn disk_usage(data: &Path) -> Result<Vec<DiskUsage>, RuntimeError> {
     usage::disk_usage(&DataDir::open(data)?)
+}
+
+/// The names of all that is in the data folder; nothing where it does not exist.
+pub fn inventory(data: &Path) -> Result<Inventory, RuntimeError> {
+    if data.exists() { inventory::inventory(&DataDir::open(data)?) } else { Ok(Inventory::default()) }
 }
 
 /// A failed call of this stage.

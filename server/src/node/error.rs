@@ -19,6 +19,13 @@ pub enum NodeError {
     /// The connection ended before the answer came: it may have been done, or not.
     #[error("the shim of sandbox {pod} went away")]
     ShimGone { pod: PodId },
+    /// It was started by a Berth that is too old, or newer than this one.
+    #[error(
+        "{peer} speaks version {theirs} of the protocol, and this Berth speaks {} to {}: it goes on running, and the Berth that started it can drive it",
+        runtime::protocol::OLDEST_SHIM_PROTOCOL,
+        runtime::protocol::PROTOCOL_VERSION
+    )]
+    Version { peer: String, theirs: u32 },
     #[error("cannot speak to {peer}")]
     Io { peer: &'static str, source: Arc<io::Error> },
     #[error("{peer} did not answer within {} s", within.as_secs())]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runtime::config::ExecConfig;
 use runtime::id::{ContainerName, PodId};
-use runtime::protocol::{LauncherAnswer, LauncherRequest, ShimAnswer, ShimRequest, encode};
+use runtime::protocol::{LauncherAnswer, LauncherRequest, OLDEST_SHIM_PROTOCOL, PROTOCOL_VERSION, ShimAnswer, ShimRequest, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -191,12 +191,21 @@ impl SocketNode {
         let mut receivers = connection.ask(requests).await?.into_iter();
         let watch = receivers.next().ok_or(NodeError::unexpected("watch"))?;
         let ShimAnswer::State { report } = connection.answered(watch).await? else { return Err(NodeError::unexpected("watch")) };
+        check_version(pod, report.protocol)?;
         let mut answers = Vec::with_capacity(receivers.len());
         for receiver in receivers {
             answers.push(connection.answered(receiver).await);
         }
         Ok((Attachment { report, notices }, answers))
     }
+}
+
+/// Shims outlive an upgrade, and a downgrade: each is asked before it is given orders that it could take for others.
+fn check_version(pod: &PodId, theirs: u32) -> Result<(), NodeError> {
+    if (OLDEST_SHIM_PROTOCOL..=PROTOCOL_VERSION).contains(&theirs) {
+        return Ok(());
+    }
+    Err(NodeError::Version { peer: format!("the shim of sandbox {pod}"), theirs })
 }
 
 async fn launcher_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<LauncherAnswer, NodeError> {
@@ -246,5 +255,43 @@ impl Node for SocketNode {
 
     fn converse<'a>(&'a self, pod: &'a PodId, container: &'a ContainerName) -> Answer<'a, (Session, Attached)> {
         Box::pin(async move { within("the shim", Session::attach(pod, &self.shim_socket(pod), container)).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::protocol::{Numbered, ShimMessage};
+
+    /// A shim that answers each request with a report which says that it speaks `protocol`; None leaves that out, as the first ones did.
+    async fn watch_one_that_speaks(protocol: Option<u32>) -> Result<Attachment, NodeError> {
+        let dir = tempfile::tempdir().unwrap();
+        let pod: PodId = "00112233445566778899aabbccddeeff".parse().unwrap();
+        let folder = dir.path().join("pods").join(pod.as_str());
+        std::fs::create_dir_all(&folder).unwrap();
+        let listener = tokio::net::UnixListener::bind(folder.join("shim.sock")).unwrap();
+        let mut report = serde_json::json!({"id": pod, "shimPid": 7, "containers": []});
+        if let Some(protocol) = protocol {
+            report["protocol"] = protocol.into();
+        }
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Ok(Some(Numbered { id, body: _ })) = frame::read::<Numbered<ShimRequest>>(&mut stream).await {
+                let body = ShimAnswer::State { report: serde_json::from_value(report.clone()).unwrap() };
+                stream.write_all(&encode(&ShimMessage::Answer { id, body }).unwrap()).await.unwrap();
+            }
+        });
+        let node = SocketNode::new(dir.path());
+        (&node as &dyn Node).watch(&pod).await
+    }
+
+    #[tokio::test]
+    async fn a_shim_of_another_protocol_is_left_alone_with_a_clear_word() {
+        for fine in [None, Some(OLDEST_SHIM_PROTOCOL), Some(PROTOCOL_VERSION)] {
+            watch_one_that_speaks(fine).await.unwrap_or_else(|error| panic!("{fine:?}: {error}"));
+        }
+        let error = watch_one_that_speaks(Some(PROTOCOL_VERSION + 1)).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, NodeError::Version { .. }) && text.contains(&format!("speaks version {}", PROTOCOL_VERSION + 1)), "{text}");
     }
 }

@@ -167,12 +167,12 @@ impl Paper {
         let pod: PodId = self.record.uid.clone();
         if std::mem::take(&mut self.broken) {
             self.failure = Some(StartFailed { attempt, exit_code: 127, message: "exec: ENOENT".to_owned() });
-            self.observed = Observed::Live(PodReport { id: pod, shim_pid: 1, containers: Vec::new() });
+            self.observed = Observed::Live(PodReport { id: pod, shim_pid: 1, protocol: 1, containers: Vec::new() });
             return;
         }
         let state = ContainerState::Running { pid: 7, started_at: self.now, paused: false };
         let report = ContainerReport { name: "web".parse().unwrap(), attempt, state, oom_kills: 0, conditions: Vec::new() };
-        self.observed = Observed::Live(PodReport { id: pod, shim_pid: 1, containers: vec![report] });
+        self.observed = Observed::Live(PodReport { id: pod, shim_pid: 1, protocol: 1, containers: vec![report] });
         self.applied = Some(self.record.meta.generation);
     }
 

@@ -1,12 +1,13 @@
 //! The folders, the lock and the instance's id, made by root before it drops.
 //!
 //! ```text
-//! <data> 0711 root        <run> 0711 root
-//!   instance 0644           berth.sock 0600 root
+//! <data> 0711 root        <run> 0711 root; as two services 1771 root:berth
+//!   instance 0644           berth.sock 0600 root; as two services berth's
 //!   berth.lock 0600         launch.sock, and what the launcher makes
 //!   db/ 0700 berth
 //! ```
 //!
+//! As two services the unprivileged one makes its socket itself: it may add to the run folder, and the sticky bit keeps it from what is root's.
 //! 0711: the unprivileged user passes through to what is its own and cannot list the rest.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -22,14 +23,26 @@ use super::ServeError;
 use super::privileges::Identity;
 use crate::config::Config;
 
+/// How the two halves are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    OneService,
+    TwoServices,
+}
+
 /// Makes both folders and the database's. Refuses what somebody else could have prepared: a symlink, another owner, a folder that all may write.
-pub(super) fn prepare(config: &Config, identity: Identity) -> Result<(), ServeError> {
+pub(super) fn prepare(config: &Config, identity: Identity, services: Mode) -> Result<(), ServeError> {
     for folder in [&config.data_dir, &config.run_dir] {
         if let Some(parent) = folder.parent() {
             std::fs::create_dir_all(parent).map_err(|source| ServeError::Folder { path: parent.to_owned(), source })?;
         }
         make(folder, 0o711, 0)?;
         super::privileges::check_reachable(folder, identity)?;
+    }
+    if services == Mode::TwoServices {
+        let io = |source| ServeError::Folder { path: config.run_dir.clone(), source };
+        std::os::unix::fs::chown(&config.run_dir, Some(0), Some(identity.gid)).map_err(io)?;
+        std::fs::set_permissions(&config.run_dir, PermissionsExt::from_mode(0o1771)).map_err(io)?;
     }
     let db = config.db_dir();
     make(&db, 0o700, identity.uid)?;
@@ -67,13 +80,36 @@ fn make(folder: &Path, mode: u32, owner: u32) -> Result<(), ServeError> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).map_err(io)
 }
 
+/// Removes a socket that a server left which ran as another user: the sticky bit would keep this one from it.
+pub(super) fn clear_socket(path: &Path, owner: Identity) -> Result<(), ServeError> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let dead = || std::os::unix::net::UnixStream::connect(path).is_err();
+    if metadata.file_type().is_socket() && metadata.uid() != owner.uid && dead() {
+        std::fs::remove_file(path).map_err(|source| ServeError::BindSocket { path: path.to_owned(), source })?;
+    }
+    Ok(())
+}
+
+/// Makes the lock's file for a service that cannot make it in a folder of root's, and does not take it.
+pub(super) fn make_lock(config: &Config, owner: Identity) -> Result<(), ServeError> {
+    let path = config.data_dir.join("berth.lock");
+    let io = |source| ServeError::Lock { path: path.clone(), source };
+    let file = lock_options().open(&path).map_err(io)?;
+    std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid)).map_err(io)
+}
+
+fn lock_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
 /// Takes the lock of the data folder; held until the file is closed, which the kernel does whatever way the process ends. See flock(2).
 pub(super) fn lock(config: &Config, owner: Option<Identity>) -> Result<File, ServeError> {
     let path = config.data_dir.join("berth.lock");
     let io = |source| ServeError::Lock { path: path.clone(), source };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    let mut file = options.open(&path).map_err(io)?;
+    let mut file = lock_options().open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -8,12 +8,12 @@
 //!                                                  SIGTERM: drain, end; containers go on
 //! ```
 //!
-//! Started without root it expects a launcher of its own unit at `<run-dir>/launch.sock`, and folders that somebody made for it.
+//! As two services: `berth launch`, as root, makes the folders and becomes the launcher; `berth serve`, started without root, expects it at
+//! `<run-dir>/launch.sock`. Each can be restarted without the other.
 
 mod folders;
 mod handover;
 mod launcher;
-mod notify;
 mod privileges;
 mod server;
 
@@ -71,6 +71,14 @@ pub enum ServeError {
     BindTcp { address: std::net::SocketAddr, source: io::Error },
     #[error("the launcher does not answer")]
     Launcher { source: crate::node::NodeError },
+    #[error(
+        "the launcher is Berth {version} and speaks version {theirs} of the protocol, this is Berth {} and speaks {}: restart the launcher (systemctl restart berth-launcher)",
+        env!("CARGO_PKG_VERSION"),
+        runtime::protocol::PROTOCOL_VERSION
+    )]
+    LauncherVersion { version: String, theirs: u32 },
+    #[error("`berth launch` is for root: it becomes the launcher, which makes containers")]
+    LaunchNeedsRoot,
     #[error("cannot use the store")]
     Store(#[from] crate::store::StoreError),
 }
@@ -87,7 +95,7 @@ pub fn run(args: ServeArgs) -> Result<(), ServeError> {
 /// As root. Comes back only with an error: success is an exec.
 fn first_phase(config: Config) -> Result<(), ServeError> {
     let identity = privileges::Identity::find(config.user.as_deref())?;
-    folders::prepare(&config, identity)?;
+    folders::prepare(&config, identity, folders::Mode::OneService)?;
     // From here on nothing is made that others could open.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let lock = folders::lock(&config, Some(identity))?;
@@ -97,6 +105,22 @@ fn first_phase(config: Config) -> Result<(), ServeError> {
     let message = handover::Message { config, instance, uid: identity.uid, gid: identity.gid };
     let input = handover::pack(&message, &lock, &listener, &lifeline)?;
     Err(privileges::drop_for_good(identity, input))
+}
+
+/// As root, where the control plane is a service of its own: prepares what that one cannot, and becomes the launcher. Comes back only with an
+/// error.
+pub fn launch(args: ServeArgs) -> Result<(), ServeError> {
+    let config = Config::resolve(args)?;
+    if !rustix::process::geteuid().is_root() {
+        return Err(ServeError::LaunchNeedsRoot);
+    }
+    let identity = privileges::Identity::find(config.user.as_deref())?;
+    folders::prepare(&config, identity, folders::Mode::TwoServices)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    folders::make_lock(&config, identity)?;
+    folders::clear_socket(&config.socket, identity)?;
+    let instance = folders::instance(&config, true)?;
+    Err(launcher::become_it(&config, &instance, identity))
 }
 
 /// As the unprivileged user, with what root prepared.

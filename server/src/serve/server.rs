@@ -10,7 +10,7 @@ use runtime::id::InstanceId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, launcher, notify};
+use super::{ServeError, launcher};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::accept::{self, Limits, Listener, Slots};
@@ -25,6 +25,10 @@ use crate::store::Store;
 
 /// How long the launcher may take to listen.
 const LAUNCHER_WITHIN: Duration = Duration::from_secs(10);
+
+/// From the first signal to the end of requests (they have 10 s for themselves) and workers.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What either way of starting ends up with.
 #[derive(Debug)]
@@ -48,13 +52,16 @@ pub(super) fn run(prepared: Prepared) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(|source| ServeError::Runtime { source })?;
-    runtime.block_on(serve(prepared))
+    let outcome = runtime.block_on(serve(prepared));
+    // What blocks in a thread of its own (a read of a log, say) is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     let Prepared { mut config, instance, listener, lifeline, lock } = prepared;
     let started = Instant::now();
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let tcp =
         tokio::net::TcpListener::bind(config.listen).await.map_err(|source| ServeError::BindTcp { address: config.listen, source })?;
     // Port 0 asks the kernel for any: links, cookies and the Host check need the one that it gave.
@@ -79,17 +86,27 @@ async fn serve(prepared: Prepared) -> Result<(), ServeError> {
 
     signals.wait().await;
     tracing::info!("shutting down: containers go on running");
-    notify::notify("STOPPING=1");
+    runtime::notify::notify("STOPPING=1");
     shutdown.cancel();
-    for listener in [over_tcp, over_unix] {
-        if let Err(error) = listener.await {
-            tracing::error!(%error, "a listener ended badly");
+    let drained = async {
+        for listener in [over_tcp, over_unix] {
+            if let Err(error) = listener.await {
+                tracing::error!(%error, "a listener ended badly");
+            }
         }
+        // Sessions are no longer connections of a listener: each says goodbye to its client first.
+        stream::all_ended(&state.streams, Limits::default().drain).await;
+        state.reconciler.shutdown().await;
+    };
+    // Whoever is impatient is obeyed: what was answered is on disk already.
+    tokio::select! {
+        () = drained => {}
+        () = signals.wait() => tracing::warn!("a second signal: requests under way are cut off"),
+        () = tokio::time::sleep(SHUTDOWN_WITHIN) => tracing::warn!("requests or workers under way are cut off: they did not finish in time"),
     }
-    // Sessions are no longer connections of a listener: each says goodbye to its client first.
-    stream::all_ended(&state.streams, Limits::default().drain).await;
-    state.reconciler.shutdown().await;
-    store.close().await;
+    if tokio::time::timeout(CLOSE_WITHIN, store.close()).await.is_err() {
+        tracing::error!("the store did not close in time: its log is taken up at the next start");
+    }
     drop(lock);
     Ok(())
 }
@@ -97,6 +114,11 @@ async fn serve(prepared: Prepared) -> Result<(), ServeError> {
 /// The link that logs a browser in, when there is no token yet: made, stored as a hash, shown this once.
 async fn first_token(store: &Store, config: &Config) -> Result<Option<String>, ServeError> {
     if config.no_auth_on_loopback || !store.tokens().is_empty() {
+        return Ok(None);
+    }
+    // See "Automatic environment variables" in systemd.exec(5). A journal is kept, and more people read it than root.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        tracing::info!("there is no token yet: `berth token create`, as root, makes one and prints a login link");
         return Ok(None);
     }
     let secret = Secret::token();
@@ -110,7 +132,8 @@ async fn first_look(state: &AppState) -> Result<(), ServeError> {
     let mut pause = Duration::from_millis(1);
     loop {
         match state.facts().await {
-            Ok(_) => break,
+            Ok(facts) if facts.protocol == runtime::protocol::PROTOCOL_VERSION => break,
+            Ok(facts) => return Err(ServeError::LauncherVersion { version: facts.runtime_version.clone(), theirs: facts.protocol }),
             Err(NodeError::Launcher { .. }) if Instant::now() < give_up => {
                 // It makes its socket when it is ready, and no event of the file system says that somebody listens there.
                 tokio::time::sleep(pause).await;
@@ -138,7 +161,7 @@ fn say_ready(state: &AppState, login: Option<&str>) {
     // A closed standard output is no reason not to serve.
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    notify::notify("READY=1");
+    runtime::notify::notify("READY=1");
 }
 
 /// Without the launcher nothing new can be started; what runs goes on, and this process goes on showing it.
@@ -160,7 +183,7 @@ impl Signals {
         Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn wait(mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

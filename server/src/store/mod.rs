@@ -13,6 +13,7 @@
 //! are the shim's files, the rows are a copy of them plus the wishes.
 
 mod container;
+mod copy;
 mod error;
 mod event;
 mod idempotency;
@@ -43,6 +44,7 @@ use publish::Publisher;
 use writer::Writer;
 
 pub use container::{ContainerChange, ContainerRecord, Desired, NewContainer, Progress, Stop, Wish};
+pub use copy::{Restored, copy_of_stopped, known_schema, schema_of, settle_restored};
 pub use error::{Cause, Lookup, StoreError, UpdateError};
 pub use event::{EventFilter, EventRecord};
 pub use idempotency::{KeyGuard, Replay, StoredAnswer};

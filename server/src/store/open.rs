@@ -51,6 +51,14 @@ pub(super) async fn connect_reader(path: &Path) -> Result<SqliteConnection, Stor
     options(path).read_only(true).pragma("cache_size", "-256").connect().await.map_err(failed)
 }
 
+/// One that is left at the schema that it has.
+pub(super) async fn connect_as_it_is(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let failed = |source| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
+    let mut connection = options(path).connect().await.map_err(failed)?;
+    check(path, &mut connection).await?;
+    Ok(connection)
+}
+
 async fn check(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let rows = sqlx::query("PRAGMA quick_check(10)").fetch_all(connection).await;
     let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };

@@ -32,7 +32,9 @@ mod limits;
 mod logs;
 mod mounts;
 mod namespaces;
+mod operation;
 mod refusals;
+mod services;
 mod sessions;
 mod storage;
 mod takeover;
@@ -110,7 +112,9 @@ fn main() -> ExitCode {
         logs::tests(),
         mounts::tests(),
         namespaces::tests(),
+        operation::tests(),
         refusals::tests(),
+        services::tests(),
         sessions::tests(),
         storage::tests(),
         takeover::tests(),

@@ -275,3 +275,15 @@ pub(crate) fn settle(look: impl Fn() -> Entries) -> Entries {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Runs a statement on a database that nobody has open.
+pub(crate) fn sql(database: &Path, statement: &str) {
+    use sqlx::{Connection, Executor};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(statement.to_owned())).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}

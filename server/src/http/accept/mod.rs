@@ -83,7 +83,7 @@ impl Listener {
     }
 }
 
-/// Serves until `shutdown`, then lets what is in flight finish within the drain limit.
+/// Serves until `shutdown`, then lets what is in flight finish within the drain limit; who comes meanwhile is told that it ends (503).
 pub async fn serve(listener: Listener, app: Router, slots: Arc<Slots>, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
     let mut back_off = BackOff::default();
@@ -109,10 +109,33 @@ pub async fn serve(listener: Listener, app: Router, slots: Arc<Slots>, shutdown:
             }
         }
     }
-    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(slots.limits().drain, drained).await.is_err() {
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(slots.limits().drain, drained) => outcome,
+        () = turn_away(&listener, &app, &slots) => Ok(()),
+    };
+    if outcome.is_err() {
         tracing::warn!(open = connections.len(), "connections are cut off: they did not finish in time");
+    }
+}
+
+/// Readiness must be answered to the end: a closed port looks like a crash. Every request is refused by `layers::limits`.
+async fn turn_away(listener: &Listener, app: &Router, slots: &Arc<Slots>) {
+    let mut late = JoinSet::new();
+    let mut back_off = BackOff::default();
+    loop {
+        tokio::select! {
+            Some(_) = late.join_next(), if !late.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(slot) = slots.take(peer) {
+                        // A token of its own: theirs is cancelled, and a connection that begins so is closed before it is answered.
+                        late.spawn(connection::run(stream, peer, slot, app.clone(), CancellationToken::new()));
+                    }
+                }
+                Err(_) => tokio::time::sleep(back_off.next()).await,
+            }
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl From<NodeError> for ApiError {
             NodeError::ShimGone { .. } => {
                 ApiError::new(ErrorCode::RuntimeUnavailable, "the container's supervisor went away").retry_after(1).caused_by(error)
             }
+            NodeError::Version { .. } => ApiError::new(ErrorCode::RuntimeUnavailable, text),
             NodeError::Io { .. } => ApiError::new(ErrorCode::RuntimeUnavailable, text).retry_after(1).caused_by(error),
             NodeError::Unexpected { .. } => ApiError::internal(error),
         }

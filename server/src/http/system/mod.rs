@@ -1,6 +1,8 @@
 //! `/api/v1/system` and `/metrics`: the host, and what Berth has on it.
 
+pub mod backup;
 pub mod df;
+pub mod doctor;
 pub mod get;
 pub mod metrics;
 pub mod prune;
@@ -16,4 +18,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics::get_metrics))
         .routes(routes!(df::get_disk_usage))
         .routes(routes!(prune::prune))
+        .routes(routes!(doctor::get_doctor))
+        .routes(routes!(backup::get_backup))
 }

@@ -6,7 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 /// Sends `state` (`READY=1`, `STOPPING=1`) to `$NOTIFY_SOCKET`. Without one there is nobody to tell.
-pub(super) fn notify(state: &str) {
+pub fn notify(state: &str) {
     let Some(target) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let sent = match target.as_bytes().strip_prefix(b"@") {
         Some(name) => {
