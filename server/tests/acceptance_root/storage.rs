@@ -38,15 +38,15 @@ fn volume_names(scope: &Scope<'_>, query: &str) -> Vec<String> {
 }
 
 fn an_image_says_how_it_is_run(scope: &Scope<'_>) {
-    let users = "root:x:0:0::/root:/bin/sh\nalice:x:1234:1234::/home/alice:/bin/sh\n";
+    let users = "root:x:0:0::/root:/bin/sh\nalice:x:1234:1234::/srv/alice:/bin/sh\n";
     let groups = "root:x:0:\nalice:x:1234:\nstaff:x:50:alice\n";
     let layer = busybox_with(|tar| {
         let tar = tar.file("./etc/passwd", 0o644, users.as_bytes()).file("./etc/group", 0o644, groups.as_bytes());
-        tar.folder("./home", 0o755).folder("./home/alice", 0o777)
+        tar.folder("./srv", 0o755).folder("./srv/alice", 0o777)
     });
     let config = json!({
         "Entrypoint": ["sh", "-c"], "Cmd": ["echo $A $B; id -un; id -G; pwd; echo $HOME; trap 'exit 3' INT; echo ready; sleep 1000 & wait"],
-        "Env": ["A=image", "B=image"], "User": "alice", "WorkingDir": "/home/../home/alice", "StopSignal": "SIGINT",
+        "Env": ["A=image", "B=image"], "User": "alice", "WorkingDir": "/srv/../srv/alice", "StopSignal": "SIGINT",
         "ExposedPorts": {"80/tcp": {}}, "Labels": {"maintainer": "somebody"},
         "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5_000_000_000_u64, "Retries": 2},
     });
@@ -56,7 +56,7 @@ fn an_image_says_how_it_is_run(scope: &Scope<'_>) {
     assert!(listed("maintainer%3Dsomebody").contains("configured:1") && !listed("maintainer%3Dnobody").contains("configured:1"));
     let container = scope.run(json!({"image": "configured:1", "env": [{"name": "B", "value": "spec"}]}));
     container.until_it_says("ready");
-    assert_eq!(container.logs(""), "image spec\nalice\n1234 50\n/home/alice\n/home/alice\nready\n");
+    assert_eq!(container.logs(""), "image spec\nalice\n1234 50\n/srv/alice\n/srv/alice\nready\n");
     container.stop();
     assert_eq!(container.status()["exitCode"], 3, "it was not SIGINT: {}", container.logs(""));
     container.delete();
