@@ -223,7 +223,9 @@ fn no_use_of_a_container_slows_another(scope: &Scope<'_>) {
         let _reads_nothing = scope.api().session(&busy.path("/attach"));
         threads.spawn(|| {
             let mut follower = scope.api().get(&busy.path("/logs?follow=true&tailLines=1")).open().unwrap();
-            while !over.load(Ordering::Relaxed) && follower.line().is_some() {}
+            while !over.load(Ordering::Relaxed) && follower.line().is_some() {
+                std::hint::spin_loop();
+            }
         });
         threads.spawn(|| {
             while !over.load(Ordering::Relaxed) {
