@@ -262,6 +262,9 @@ pub struct ExecConfig {
     /// It belongs to no connection: nobody reads its output, and its exit code is kept.
     #[serde(default)]
     pub detach: bool,
+    /// It may have to be ended with all that it starts, so it gets a cgroup of its own below the container's; else it is in the container's itself.
+    #[serde(default)]
+    pub own_cgroup: bool,
     pub argv: Vec<String>,
     /// Added to (and overriding) the container's environment.
     #[serde(default)]

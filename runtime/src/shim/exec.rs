@@ -106,7 +106,7 @@ impl Exec {
         for fd in [&stdout, &stderr].into_iter().flatten() {
             set_nonblocking(fd).map_err(&at)?;
         }
-        let own = container.cgroup_leaf.as_ref().and_then(|leaf| {
+        let own = container.cgroup_leaf.as_ref().filter(|_| config.own_cgroup).and_then(|leaf| {
             // A container that may write to its cgroup can take the name; it harms itself alone.
             let made = OwnCgroup::make(leaf, number);
             made.inspect_err(|error| tracing::warn!(%error, source = %error.source, "an exec without a cgroup of its own")).ok()

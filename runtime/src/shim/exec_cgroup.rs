@@ -1,7 +1,7 @@
-//! A cgroup of its own for each exec, below the container's: so that it can be ended with all that it started.
+//! A cgroup of its own for an exec that may have to be ended with all that it started, below the container's.
 //!
 //! Limits and figures stay the container's, which count everything below it. Where there is no v2 tree there is none, and what is ended is the
-//! exec's process group.
+//! exec's process group; so it is with an exec that somebody runs to its end, which is in the container's cgroup itself.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -196,6 +196,7 @@ async fn check(shared: &Shared, pod: &PodId, container: &ContainerName, probe: &
     let config = ExecConfig {
         id: None,
         detach: false,
+        own_cgroup: true,
         argv: probe.argv.clone(),
         env: Vec::new(),
         cwd: None,

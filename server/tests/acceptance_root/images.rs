@@ -104,7 +104,7 @@ fn a_truncated_tar_is_refused(scope: &Scope<'_>) {
 }
 
 fn entries_that_lead_out_are_refused_or_kept_inside(scope: &Scope<'_>) {
-    let canary = scope.berth.home().join("canary");
+    let canary = scope.berth.home().join("canary-of-images");
     std::fs::create_dir_all(&canary).unwrap();
     let outside = canary.to_str().unwrap().to_owned();
     let climb = format!("../../../../../../../../..{outside}/climbed");

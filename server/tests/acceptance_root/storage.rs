@@ -92,7 +92,7 @@ fn command_and_args_are_those_of_docker(scope: &Scope<'_>) {
 
 fn with_volume(scope: &Scope<'_>, name: &str) {
     let layer = busybox_with(|tar| tar.folder("./data", 0o750).file("./data/first", 0o640, b"from the image\n"));
-    load(scope, name, layer, json!({"Cmd": ["cat", "/data/first"], "Volumes": {"/data": {}}}));
+    load(scope, name, layer, json!({"Cmd": ["cat", "/data/first"], "Volumes": {"/data": {}}, "Labels": {"of": name}}));
 }
 
 fn a_volume_of_the_image_is_the_containers_own(scope: &Scope<'_>) {

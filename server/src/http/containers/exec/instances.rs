@@ -212,7 +212,7 @@ pub async fn delete_container_exec(
 
 /// Starts one that nobody waits for.
 pub(super) async fn start(state: &App, record: &ContainerRecord, input: &ExecInput) -> ApiResult<Response> {
-    let asked = super::asked(record, input, Stdio { tty: false, stdin: false })?;
+    let asked = super::asked(record, input, Stdio { tty: false, stdin: false, session: false })?;
     let request = ShimRequest::Exec { container: asked.container, config: Box::new(asked.config) };
     let report = match state.node.shim(&record.uid, request).await.map_err(super::not_started)? {
         ShimAnswer::ExecStarted { exec } => *exec,

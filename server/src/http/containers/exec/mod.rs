@@ -56,6 +56,8 @@ pub struct ExecInput {
 struct Stdio {
     tty: bool,
     stdin: bool,
+    /// Somebody speaks to it: when they go, it ends with all that it started.
+    session: bool,
 }
 
 /// What the runtime is asked for, of whom.
@@ -113,6 +115,7 @@ fn asked(record: &ContainerRecord, input: &ExecInput, stdio: Stdio) -> ApiResult
         tty: stdio.tty,
         stdin: stdio.stdin,
         privileged: input.privileged,
+        own_cgroup: stdio.session || input.detach || input.timeout_seconds.is_some(),
         timeout_ms: input.timeout_seconds.map(|seconds| seconds.saturating_mul(1000)),
     };
     let container = convert::name(record).map_err(ApiError::internal)?;

@@ -82,7 +82,7 @@ fn checked(state: &App, caller: &Caller, name: &str, input: &ExecInput) -> ApiRe
 /// Runs it, and waits for its end.
 pub async fn exec_to_the_end(state: &App, caller: &Caller, name: &str, input: &ExecInput) -> ApiResult<ExecAnswer> {
     let record = checked(state, caller, name, input)?;
-    let session = super::open(state, &record, input, super::Stdio { tty: false, stdin: input.stdin.is_some() }).await?;
+    let session = super::open(state, &record, input, super::Stdio { tty: false, stdin: input.stdin.is_some(), session: false }).await?;
     tokio::select! {
         answer = run(session, input.stdin.as_deref()) => answer,
         // The session is dropped, and with it the process.

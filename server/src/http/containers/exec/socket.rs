@@ -108,7 +108,7 @@ pub async fn open_exec(
         caller.require(Role::Admin)?;
     }
     let slot = StreamSlot::take(&state, &caller)?;
-    let session = super::open(&state, &record, &input, Stdio { tty: wants.tty, stdin: wants.stdin }).await?;
+    let session = super::open(&state, &record, &input, Stdio { tty: wants.tty, stdin: wants.stdin, session: true }).await?;
     tracing::info!(caller = caller.name, container = record.meta.name, program = input.command.first(), "a session was opened");
     let conversation = Conversation { session, version: upgrade.version, wants, history: stream::empty().boxed(), slot };
     Ok(upgrade.accept(|socket| conversation.hold(socket)))
