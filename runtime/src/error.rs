@@ -87,6 +87,9 @@ pub enum RuntimeError {
     /// Not in a state for this.
     #[error("{message}")]
     Conflict { message: String },
+    /// Something else has it, and will be done with it: try again.
+    #[error("{message}")]
+    Busy { message: String },
     /// A controller or a feature that this host lacks.
     #[error("this host has no {feature}: {message}")]
     Unsupported { feature: String, path: String, message: String },

@@ -90,7 +90,9 @@ impl Worker {
         };
         if let Err(error) = self.shared.node().start_shim(pod).await {
             return match error {
-                NodeError::Refused(RuntimeError::Conflict { .. }) | NodeError::Launcher { .. } => Started::Retry(error),
+                NodeError::Refused(RuntimeError::Conflict { .. } | RuntimeError::Busy { .. }) | NodeError::Launcher { .. } => {
+                    Started::Retry(error)
+                }
                 error => {
                     // Whether the shim began is not known.
                     self.look_anew();

@@ -212,7 +212,9 @@ async fn check(shared: &Shared, pod: &PodId, container: &ContainerName, probe: &
         outcome = run(shared, pod, container, config) => match outcome {
             Ok((_, _, true)) => too_long(),
             Ok((exit_code, output, false)) => (exit_code, output),
-            Err(NodeError::NoShim { .. } | NodeError::ShimGone { .. } | NodeError::Refused(RuntimeError::Conflict { .. })) => return None,
+            Err(NodeError::NoShim { .. } | NodeError::ShimGone { .. } | NodeError::Refused(RuntimeError::Conflict { .. } | RuntimeError::Busy { .. })) => {
+                return None;
+            }
             Err(error) => (-1, error.to_string()),
         },
         () = limit => too_long(),

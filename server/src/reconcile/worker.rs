@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use runtime::error::RuntimeError;
 use runtime::id::PodId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +26,7 @@ use super::shared::Shared;
 use crate::crash_point;
 use crate::model::signal::SIGKILL;
 use crate::model::{ContainerStatus, Phase, signal};
-use crate::node::{Notice, convert};
+use crate::node::{NodeError, Notice, convert};
 use crate::store::{ContainerRecord, Pending, Progress, StoreError};
 
 pub(super) type Reply = oneshot::Sender<Result<(), ActionError>>;
@@ -380,7 +381,9 @@ impl Worker {
         let at = self.retry_at();
         tracing::warn!(container = %self.uid, step, error = chain(&error), failures = self.failures, "will be tried again");
         self.look_anew();
-        if self.failures >= TELL_AFTER {
+        // What is busy will not be so for ever: who waits for it waits until his own deadline.
+        let busy = matches!(error, ActionError::Node(NodeError::Refused(RuntimeError::Busy { .. })));
+        if self.failures >= TELL_AFTER && !busy {
             for (_, reply) in self.waiters.drain(..) {
                 let _ = reply.send(Err(error.clone()));
             }

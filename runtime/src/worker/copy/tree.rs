@@ -116,7 +116,7 @@ fn claim(source: &Source<'_>) -> Result<File, RuntimeError> {
     let data = source.layout.data(&source.pod.id);
     // One that was never started has none yet.
     make_dir(data.path(), 0o710, Some((0, source.layout.gid))).map_err(failed("tree"))?;
-    let busy = |message: &str| RuntimeError::Conflict { message: message.into() };
+    let busy = |message: &str| RuntimeError::Busy { message: message.into() };
     let lock = try_lock(&data.copy_lock()).map_err(failed("tree"))?;
     let lock = lock.ok_or_else(|| busy("files of this container, which does not run, are being copied already"))?;
     if source.layout.run(&source.pod.id).path().exists() {

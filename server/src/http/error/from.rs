@@ -159,6 +159,7 @@ impl From<RuntimeError> for ApiError {
             }
             RuntimeError::NotFound { what } => ApiError::new(ErrorCode::NotFound, format!("{what} does not exist")),
             RuntimeError::Conflict { message } => ApiError::new(ErrorCode::WrongState, message),
+            RuntimeError::Busy { message } => ApiError::new(ErrorCode::WrongState, message).retry_after(1),
             RuntimeError::Unsupported { feature, path, message } => {
                 let detail = format!("this host has no {feature}: {message}");
                 ApiError::new(ErrorCode::UnsupportedByHost, detail).with_errors(vec![FieldError::new(users_path(&path), message)])
