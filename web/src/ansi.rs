@@ -66,7 +66,8 @@ impl Look {
 pub fn segments(line: &str, wanted: &str) -> Vec<Segment> {
     let mut out = Vec::new();
     let mut look = Look::default();
-    let mut rest = line;
+    // A terminal ends its lines with it.
+    let mut rest = line.strip_suffix('\r').unwrap_or(line);
     while !rest.is_empty() {
         let (plain, codes, after) = next_sgr(rest);
         push_found(&mut out, plain, look, wanted);
@@ -118,6 +119,11 @@ fn push_found(out: &mut Vec<Segment>, text: &str, look: Look, wanted: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_a_terminals_line_is_not_shown() {
+        assert_eq!(plain("50%\rdone\r"), "50%\rdone");
+    }
 
     fn looks(line: &str, wanted: &str) -> Vec<(String, String, bool)> {
         segments(line, wanted).into_iter().map(|s| (s.text, s.classes, s.found)).collect()

@@ -53,6 +53,8 @@ export function nodes(line) {
     piece.textContent = visible(text);
     out.append(piece);
   };
+  // A terminal ends its lines with it.
+  line = line.replace(/\r$/, "");
   let from = 0;
   for (const match of line.matchAll(SGR)) {
     push(line.slice(from, match.index));
