@@ -48,17 +48,22 @@ pub(crate) struct Goal {
 
 impl Goal {
     pub(crate) fn at_most(value: f64, limit: f64, unit: &str) -> Goal {
-        Goal { text: format!("≤ {limit} {unit}"), met: value <= limit }
+        Goal { text: format!("≤ {} {unit}", number(limit)), met: value <= limit }
     }
 
     pub(crate) fn at_least(value: f64, limit: f64, unit: &str) -> Goal {
-        Goal { text: format!("≥ {limit} {unit}"), met: value >= limit }
+        Goal { text: format!("≥ {} {unit}", number(limit)), met: value >= limit }
     }
 
     /// One more condition.
     pub(crate) fn and(self, text: &str, met: bool) -> Goal {
         Goal { text: format!("{}, {text}", self.text), met: self.met && met }
     }
+}
+
+/// Without the digits that a binary fraction has too many.
+fn number(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// A Markdown table of what was measured.

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::AsFd as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::memory;
 
@@ -30,12 +30,13 @@ pub(crate) fn sweep(home: &Path) {
     remove_cgroups(&Path::new("/sys/fs/cgroup").join(cgroup_parent()));
 }
 
+/// Kills it and waits until it has ended: a cgroup with a process in it cannot be removed.
 fn end(pid: i32) {
+    const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
     let Some(pid) = Pid::from_raw(pid) else { return };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-    // Only a child can be waited for; what belongs to init is waited for by init.
-    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE));
 }
 
 /// The innermost first.

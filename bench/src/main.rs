@@ -21,6 +21,7 @@ mod images;
 mod layout;
 mod leftovers;
 mod lifecycle;
+mod maps;
 mod memory;
 mod profile;
 mod running;
@@ -59,7 +60,7 @@ struct Options {
     /// Berth, the floor, crun and runc only: no daemons
     #[arg(long)]
     no_daemons: bool,
-    /// Where the time of a start goes, and nothing else
+    /// Where the time of a start and the memory go, and nothing else
     #[arg(long)]
     profile: bool,
 }

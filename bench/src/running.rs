@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::daemon::Daemon;
 use crate::engine::Engine;
 use crate::figures::{Goal, Samples, Table, not_measured};
 use crate::lifecycle::{at_once, rate_row};
@@ -12,7 +13,6 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// One engine's figures; what failed is an error in its place.
 pub(crate) struct Figures {
-    control_plane: (u64, usize),
     exec: Samples,
     left_by_execs: usize,
     helper_alone: u64,
@@ -46,7 +46,6 @@ pub(crate) async fn measure(options: &Options, engines: &[Engine], table: &mut T
 async fn one(options: &Options, engine: &Engine) -> Result<Figures, Fault> {
     let home = engine.daemon.home();
     let mut session = engine.session().await?;
-    let control_plane = resident(engine)?;
     let first = session.run_idle("running-0").await?;
     let helpers = |pids: &[i32]| -> Result<u64, Fault> {
         let parents = pids.iter().map(|pid| memory::parent(*pid).and_then(memory::pss));
@@ -78,12 +77,26 @@ async fn one(options: &Options, engine: &Engine) -> Result<Figures, Fault> {
         list.add(began.elapsed());
     }
     let idle = idle(engine, &pids).await?;
-    Ok(Figures { control_plane, exec, left_by_execs, helper_alone, helper_of_many, started, list, idle })
+    Ok(Figures { exec, left_by_execs, helper_alone, helper_of_many, started, list, idle })
+}
+
+/// Before anything is asked of it but the image and a first container.
+pub(crate) fn control_planes(engines: &[Engine], containerd: Option<&Daemon>, table: &mut Table) -> Result<(), Fault> {
+    let text = |(size, processes): (u64, usize)| format!("{:.1} MiB in {processes}", mebibytes(size));
+    let [berth, others @ ..] = engines else { return Err("no engine".into()) };
+    let daemons = others.iter().map(|engine| (engine.name, &engine.daemon)).chain(containerd.map(|daemon| ("containerd", daemon)));
+    let mut beside = Vec::new();
+    for (name, daemon) in daemons {
+        beside.push(format!("{name}: {}", text(resident(daemon)?)));
+    }
+    let own = resident(&berth.daemon)?;
+    table.row("idle control plane, RSS of all its processes", &text(own), Some(Goal::at_most(mebibytes(own.0), 16.0, "MiB")), &beside);
+    Ok(())
 }
 
 /// KiB and processes of the control plane.
-pub(crate) fn resident(engine: &Engine) -> Result<(u64, usize), Fault> {
-    let own = memory::control_plane(engine.daemon.home(), engine.daemon.pid()?);
+pub(crate) fn resident(daemon: &Daemon) -> Result<(u64, usize), Fault> {
+    let own = memory::control_plane(daemon.home(), daemon.pid()?);
     let sizes: Vec<u64> = own.iter().filter_map(|pid| memory::rss(*pid)).collect();
     Ok((sizes.iter().sum(), sizes.len()))
 }
@@ -122,16 +135,14 @@ fn rows(count: usize, berth: &Figures, others: &[(&'static str, Result<Figures, 
     row(
         "– processes left by all of those execs",
         |f| f.left_by_execs.to_string(),
-        Some(Goal::at_most(berth.left_by_execs as f64, 0.0, "")),
+        Some(Goal::at_most(berth.left_by_execs as f64, 0.0, "of them")),
     );
-    let plane = |f: &Figures| format!("{:.1} MiB in {} processes", mebibytes(f.control_plane.0), f.control_plane.1);
-    row("idle control plane, RSS of all its processes", plane, Some(Goal::at_most(mebibytes(berth.control_plane.0), 16.0, "MiB")));
     let helper = Goal::at_most(berth.helper_alone as f64, 250.0, "KiB");
     row("memory beside the workload, one container (PSS of its helper)", |f| format!("{} KiB", f.helper_alone), Some(helper));
     row(&format!("– the same, each of {count}"), |f| format!("{} KiB", f.helper_of_many), None);
     let started = Goal::at_most(berth.started.as_secs_f64(), 0.8 * share, "s");
     row(&format!("{count} containers created and started, one at a time"), |f| format!("{:.2} s", f.started.as_secs_f64()), Some(started));
-    let list = Goal::at_most(berth.list.median(), share, "ms");
+    let list = Goal::at_most(berth.list.median(), share.max(1.0), "ms");
     row(&format!("list {count} running, one client (p50 / p95)"), |f| f.list.text(), Some(list));
     let idle = Goal::at_most(berth.idle, 0.2, "%");
     row(&format!("idle with {count} running, of one processor"), |f| format!("{:.3} %", f.idle), Some(idle));

@@ -8,7 +8,7 @@ use crate::daemon::Daemon;
 use crate::engine::Engine;
 use crate::figures::{Table, not_measured};
 use crate::floor::Peer;
-use crate::{Fault, Options, engines, floor, images, layout, lifecycle, profile, running, size, startup, thousand};
+use crate::{Fault, Options, engines, floor, images, layout, lifecycle, maps, profile, running, size, startup, thousand};
 
 /// The daemons of a run, Berth first, with how long each one's first start took.
 struct Cast {
@@ -43,7 +43,9 @@ async fn measure(options: &Options, scratch: &Path, program: &Path, image: &[u8]
     let mut session = cast.engines[0].session().await?;
     session.import(image.to_vec()).await?;
     if options.profile {
-        return profile::measure(options, &mut session).await;
+        let start = profile::measure(options, &mut session).await?;
+        let memory = maps::measure(&cast.engines[0], &mut session).await?;
+        return Ok(format!("Where the time of a start goes, medians of {}:\n\n{start}\nWhere memory goes:\n\n{memory}", options.rounds));
     }
     drop(session);
     let rootfs = floor::unpack(image, scratch)?;
@@ -51,6 +53,7 @@ async fn measure(options: &Options, scratch: &Path, program: &Path, image: &[u8]
     if !options.no_daemons {
         invite(scratch, image, cast, &mut peers, &mut table).await?;
     }
+    running::control_planes(&cast.engines, cast.containerd.as_ref().map(|(containerd, _)| &containerd.daemon), &mut table)?;
     lifecycle::rounds(options, &cast.engines, &mut peers, &mut table).await?;
     drop(peers);
     if options.quick {
@@ -64,7 +67,9 @@ async fn measure(options: &Options, scratch: &Path, program: &Path, image: &[u8]
         daemons.push(("containerd", &mut containerd.daemon, *first));
     }
     startup::measure(&mut daemons, &mut table).await?;
-    images::measure(scratch, &cast.engines[0], &mut table).await?;
+    if let Err(error) = images::measure(scratch, &cast.engines[0], &mut table).await {
+        table.absent("image load and unpack", &not_measured(&error));
+    }
     size::measure(scratch, program, &mut table)?;
     thousand::measure(options, &mut cast.engines[0], &mut table).await?;
     Ok(table.text())

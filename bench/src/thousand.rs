@@ -26,7 +26,7 @@ pub(crate) async fn measure(options: &Options, berth: &mut Engine, table: &mut T
         list.add(began.elapsed());
     }
     table.row(&format!("list {count} running (p50 / p95)"), &list.text(), Some(Goal::at_most(list.median(), 6.0, "ms")), &[]);
-    let size = mebibytes(resident(berth)?.0);
+    let size = mebibytes(resident(&berth.daemon)?.0);
     table.row(&format!("control plane with {count} running, RSS"), &format!("{size:.1} MiB"), Some(Goal::at_most(size, 40.0, "MiB")), &[]);
     let share = idle(berth, &pids).await?;
     let measure = format!("idle with {count} running, of one processor");
