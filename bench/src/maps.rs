@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::engine::{Engine, Session};
+use crate::running::SETTLED;
 use crate::{Fault, memory};
 
 /// A Markdown table of one container's shim and of the control plane, the largest first.
 pub(crate) async fn measure(berth: &Engine, session: &mut Session) -> Result<String, Fault> {
     let pid = session.run_idle("maps").await?;
+    tokio::time::sleep(SETTLED).await;
     let shim = memory::parent(pid).ok_or("the container has no parent")?;
     let mut text = "| process | mapping | PSS, KiB |\n| --- | --- | --- |\n".to_owned();
     write(&mut text, "shim", shim)?;

@@ -54,9 +54,9 @@ pub(crate) fn control_plane(home: &Path, daemon: i32) -> Vec<i32> {
     let mut found: Vec<i32> =
         all().into_iter().filter(|pid| *pid == daemon || parent(*pid) == Some(daemon) || named.contains(pid)).collect();
     found.retain(|pid| {
-        let command = command(*pid);
-        // A zombie has no memory and no command.
-        *pid == daemon || !command.is_empty() && ![" shim", "containerd-shim", "conmon"].iter().any(|helper| command.contains(helper))
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // A zombie has no memory. What is there for one container: berth-shim, containerd-shim, conmon.
+        *pid == daemon || rss(*pid).is_some() && !name.contains("-shim") && !name.contains("conmon")
     });
     found
 }

@@ -9,7 +9,7 @@ use crate::lifecycle::{at_once, rate_row};
 use crate::{Fault, Options, memory};
 
 /// A helper gives back what its start took a moment later, and nothing tells when.
-const SETTLED: Duration = Duration::from_secs(1);
+pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 
 /// One engine's figures; what failed is an error in its place.
 pub(crate) struct Figures {
