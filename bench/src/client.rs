@@ -35,7 +35,7 @@ impl Client {
         let answer = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body)).into()) }
+        if status.is_success() { Ok(body) } else { Err(format!("{method} {path}: {status} {}", reason(&body)).into()) }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes, Fault> {
@@ -54,4 +54,11 @@ impl Client {
     pub(crate) async fn upload(&mut self, path: &str, tar: Vec<u8>) -> Result<Bytes, Fault> {
         self.send(Method::POST, path, "application/x-tar", tar).await
     }
+}
+
+/// Of an error's body the sentence: `detail` is Berth's word for it, `message` Docker's and podman's.
+fn reason(body: &[u8]) -> String {
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let sentence = parsed["detail"].as_str().or_else(|| parsed["message"].as_str());
+    sentence.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }

@@ -48,8 +48,15 @@ impl Daemon {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.home.join("log"))?;
         let (program, arguments) = self.command.split_first().ok_or("no command")?;
         let began = Instant::now();
-        let mut child =
-            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).spawn()?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A Ctrl-C is for the probe, which then ends its daemons in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
         while !self.answers().await {
             if child.try_wait()?.is_some() {
                 return Err(format!("it ended: {}", self.last_words()).into());

@@ -19,16 +19,21 @@ fn folder(scratch: &Path, name: &str) -> Result<PathBuf, Fault> {
     Ok(folder)
 }
 
-/// Words and paths of a command line.
-macro_rules! command {
-    ($($word:expr),* $(,)?) => { vec![$(OsString::from($word)),*] };
+/// A command line: words, options with files of the engine's folder, and words again.
+fn command(before: &str, home: &Path, files: &[(&str, &str)], after: &[&str]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = before.split(' ').map(OsString::from).collect();
+    for (option, file) in files {
+        words.extend([OsString::from(option), home.join(file).into()]);
+    }
+    words.extend(after.iter().map(OsString::from));
+    words
 }
 
 pub(crate) fn berth(scratch: &Path, program: &Path) -> Result<Engine, Fault> {
     let home = folder(scratch, "berth")?;
-    let (data, run) = (home.join("data"), home.join("run"));
-    let socket = run.join("berth.sock");
-    let command = command![program, "serve", "--data-dir", data, "--run-dir", run, "--listen", "127.0.0.1:0"];
+    let socket = home.join("run/berth.sock");
+    let mut command = command("serve", &home, &[("--data-dir", "data"), ("--run-dir", "run")], &["--listen", "127.0.0.1:0"]);
+    command.insert(0, program.into());
     Ok(Engine { name: "Berth", daemon: Daemon::new(home, socket, Some("/readyz"), command), face: Face::Berth })
 }
 
@@ -37,27 +42,11 @@ pub(crate) async fn podman(scratch: &Path, image: &[u8]) -> Result<(Engine, Dura
     let home = folder(scratch, "podman")?;
     let socket = home.join("podman.sock");
     let address = format!("unix://{}", socket.display());
-    let command = command![
-        env!("BERTH_FLOOR"),
-        "--exec",
-        "podman",
-        "--root",
-        home.join("root"),
-        "--runroot",
-        home.join("run"),
-        "--tmpdir",
-        home.join("tmp"),
-        "--cgroup-manager",
-        "cgroupfs",
-        "--events-backend",
-        "file",
-        "--log-level",
-        "error",
-        "system",
-        "service",
-        "--time=0",
-        address,
-    ];
+    let folders = [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")];
+    let options = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--log-level", "error"];
+    let service = ["system", "service", "--time=0", &address];
+    let mut command = command("--exec podman", &home, &folders, &[&options[..], &service[..]].concat());
+    command.insert(0, env!("BERTH_FLOOR").into());
     let daemon = Daemon::new(home, socket, Some("/_ping"), command);
     let mut engine = Engine { name: "podman", daemon, face: Face::Podman { limits: json!([]) } };
     let first = engine.daemon.start().await?;
@@ -81,25 +70,9 @@ pub(crate) async fn docker(scratch: &Path, image: &[u8]) -> Result<(Engine, Dura
     let home = folder(scratch, "docker")?;
     let socket = home.join("docker.sock");
     let address = format!("unix://{}", socket.display());
-    let command = command![
-        "dockerd",
-        "--data-root",
-        home.join("data"),
-        "--exec-root",
-        home.join("exec"),
-        "--pidfile",
-        home.join("pid"),
-        "--config-file",
-        home.join("daemon.json"),
-        "--host",
-        address,
-        "--bridge",
-        "none",
-        "--iptables=false",
-        "--ip-forward=false",
-        "--log-level",
-        "error",
-    ];
+    let files = [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid"), ("--config-file", "daemon.json")];
+    let options = ["--host", &address, "--bridge", "none", "--iptables=false", "--ip-forward=false", "--log-level", "error"];
+    let command = command("dockerd", &home, &files, &options);
     std::fs::write(home.join("daemon.json"), "{}")?;
     let face = Face::Docker { cgroup_parent: format!("/{}", leftovers::cgroup_parent()) };
     let mut engine = Engine { name: "docker", daemon: Daemon::new(home, socket, Some("/_ping"), command), face };

@@ -96,10 +96,7 @@ async fn run(options: &Options) -> Result<String, Fault> {
     let image = busybox()?;
     let scratch = tempfile::Builder::new().prefix("berth-bench-").tempdir()?;
     std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755))?;
-    let outcome = tokio::select! {
-        outcome = suite::run(options, scratch.path(), &program, &image) => outcome,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-    };
+    let outcome = suite::run(options, scratch.path(), &program, &image).await;
     leftovers::sweep(scratch.path());
     outcome
 }

@@ -70,6 +70,10 @@ async fn one(options: &Options, engine: &Engine) -> Result<Figures, Fault> {
     let started = began.elapsed();
     tokio::time::sleep(SETTLED).await;
     let helper_of_many = helpers(&pids)? / u64::try_from(pids.len())?.max(1);
+    let listed = session.names().await?.len();
+    if listed != options.containers {
+        return Err(format!("{listed} containers are in a list of {}", options.containers).into());
+    }
     let mut list = Samples::default();
     for _ in 0..100 {
         let began = Instant::now();
@@ -135,7 +139,7 @@ fn rows(count: usize, berth: &Figures, others: &[(&'static str, Result<Figures, 
     row(
         "– processes left by all of those execs",
         |f| f.left_by_execs.to_string(),
-        Some(Goal::at_most(berth.left_by_execs as f64, 0.0, "of them")),
+        Some(Goal::at_most(berth.left_by_execs as f64, 0.0, "processes")),
     );
     let helper = Goal::at_most(berth.helper_alone as f64, 250.0, "KiB");
     row("memory beside the workload, one container (PSS of its helper)", |f| format!("{} KiB", f.helper_alone), Some(helper));

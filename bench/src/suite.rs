@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::containerd::Containerd;
 use crate::daemon::Daemon;
 use crate::engine::Engine;
@@ -22,7 +24,10 @@ pub(crate) async fn run(options: &Options, scratch: &Path, program: &Path, image
     let mut berth = engines::berth(scratch, program)?;
     let first = berth.daemon.start().await?;
     let mut cast = Cast { engines: vec![berth], first: vec![first], containerd: None };
-    let outcome = measure(options, scratch, program, image, &mut cast).await;
+    let outcome = tokio::select! {
+        outcome = measure(options, scratch, program, image, &mut cast) => outcome,
+        signal = interrupted() => Err(signal?.into()),
+    };
     if outcome.is_err() {
         eprintln!("{}", cast.engines[0].daemon.log());
     }
@@ -36,6 +41,16 @@ pub(crate) async fn run(options: &Options, scratch: &Path, program: &Path, image
         containerd.daemon.stop().await?;
     }
     outcome
+}
+
+/// Answers when somebody wants the probe to end.
+async fn interrupted() -> Result<&'static str, Fault> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome?,
+        _ = terminate.recv() => {}
+    }
+    Ok("interrupted")
 }
 
 async fn measure(options: &Options, scratch: &Path, program: &Path, image: &[u8], cast: &mut Cast) -> Result<String, Fault> {
