@@ -2,13 +2,14 @@
  *
  *   floor ROOTFS SCRATCH [CGROUP-FOLDER...]
  *   floor --run PROGRAM [ARGUMENT...]
+ *   floor --exec PROGRAM [ARGUMENT...]
  *
  * For each line on standard input it makes one container and prints how long that took in nanoseconds: a child in new pid, mount, UTS, IPC, cgroup and
  * network namespaces (clone3), an overlay over ROOTFS, /proc, pivot_root, /bin/true, wait, unmount. With CGROUP-FOLDERs (of v1 hierarchies) also a
  * cgroup in each, joined before exec and removed afterwards. What Berth does beyond this, it has to account for.
  *
  * With --run it times PROGRAM instead (another runtime), from fork to exit, by the same clock. The v2 tree of a hybrid host is hidden from it: crun 1.8
- * refuses to run where that tree has a controller.
+ * refuses to run where that tree has a controller. --exec only hides it and becomes PROGRAM: a daemon that starts crun.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,6 +121,12 @@ static void run(char **command) {
   if (waitpid(pid, &status, 0) < 0 || status != 0) die("the program failed");
 }
 
+static void hide_v2_of_hybrid(void) {
+  need(unshare(CLONE_NEWNS), "unshare");
+  need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private /");
+  umount2("/sys/fs/cgroup/unified", MNT_DETACH);
+}
+
 static long long now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -130,11 +137,13 @@ int main(int argc, char **argv) {
   char line[16];
   char **command = argc > 2 && !strcmp(argv[1], "--run") ? argv + 2 : NULL;
   if (command) {
-    need(unshare(CLONE_NEWNS), "unshare");
-    need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private /");
-    umount2("/sys/fs/cgroup/unified", MNT_DETACH);
+    hide_v2_of_hybrid();
+  } else if (argc > 2 && !strcmp(argv[1], "--exec")) {
+    hide_v2_of_hybrid();
+    execvp(argv[2], argv + 2);
+    die(argv[2]);
   } else if (argc < 3 || argc > 19) {
-    fprintf(stderr, "usage: floor ROOTFS SCRATCH [CGROUP-FOLDER...] | floor --run PROGRAM [ARGUMENT...]\n");
+    fprintf(stderr, "usage: floor ROOTFS SCRATCH [CGROUP-FOLDER...] | floor --run|--exec PROGRAM [ARGUMENT...]\n");
     return 2;
   } else {
     rootfs = argv[1];

@@ -1,24 +1,20 @@
-//! One keep-alive connection to the unix socket, as a client library has it.
+//! One keep-alive connection to a unix socket, as a client library has it. A server that ends it (Docker does after an exec) gets a new one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::Fault;
 
-/// What a container must look like to be compared with the bare floor: no network, default security, logs.
-pub(crate) fn container(name: &str, command: &[&str]) -> Value {
-    json!({"metadata": {"name": name}, "spec": {"image": "busybox:latest", "command": command, "namespaces": {"network": "none"}}})
-}
-
 #[derive(Debug)]
 pub(crate) struct Client {
+    socket: PathBuf,
     sender: SendRequest<Full<Bytes>>,
 }
 
@@ -28,16 +24,18 @@ impl Client {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the sender.
         tokio::spawn(connection);
-        Ok(Client { sender })
+        Ok(Client { socket: socket.to_owned(), sender })
     }
 
     async fn send(&mut self, method: Method, path: &str, content_type: &str, body: Vec<u8>) -> Result<Bytes, Fault> {
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            *self = Client::connect(&self.socket).await?;
+        }
         let request = Request::builder().method(&method).uri(path).header("Host", "localhost").header("Content-Type", content_type);
         let answer = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body)).into()) }
+        if status.is_success() { Ok(body) } else { Err(format!("{method} {path}: {status} {}", reason(&body)).into()) }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes, Fault> {
@@ -52,8 +50,15 @@ impl Client {
         self.send(Method::DELETE, path, "application/json", Vec::new()).await
     }
 
-    pub(crate) async fn import(&mut self, reference: &str, tar: Vec<u8>) -> Result<(), Fault> {
-        self.send(Method::POST, &format!("/api/v1/images/import?reference={reference}"), "application/x-tar", tar).await?;
-        Ok(())
+    /// A tar as the body.
+    pub(crate) async fn upload(&mut self, path: &str, tar: Vec<u8>) -> Result<Bytes, Fault> {
+        self.send(Method::POST, path, "application/x-tar", tar).await
     }
+}
+
+/// Of an error's body the sentence: `detail` is Berth's word for it, `message` Docker's and podman's.
+fn reason(body: &[u8]) -> String {
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let sentence = parsed["detail"].as_str().or_else(|| parsed["message"].as_str());
+    sentence.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Fault;
-use crate::figures::Samples;
+use crate::figures::{Samples, Table, not_measured};
+use crate::size::installed;
 
 /// One thing to compare with.
 #[derive(Debug)]
@@ -22,12 +23,26 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn start(name: &str, arguments: &[&str]) -> Result<Peer, Fault> {
+    fn start(name: &str, arguments: &[String]) -> Result<Peer, Fault> {
         let mut command = Command::new(env!("BERTH_FLOOR"));
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().ok_or("no stdin")?;
         let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
         Ok(Peer { name: name.to_owned(), samples: Samples::default(), child, stdin, stdout })
+    }
+
+    /// Started, and done once without counting.
+    fn tried(name: &str, arguments: &[String]) -> Result<Peer, Fault> {
+        let mut peer = Peer::start(name, arguments)?;
+        peer.once()?;
+        Ok(peer)
+    }
+
+    /// Any program, timed from fork to exit.
+    pub(crate) fn program(name: &str, command: &[String]) -> Result<Peer, Fault> {
+        let mut arguments = vec!["--run".to_owned()];
+        arguments.extend_from_slice(command);
+        Peer::tried(name, &arguments)
     }
 
     /// Does it once; what it said when it failed is the error.
@@ -60,32 +75,35 @@ impl Drop for Peer {
     }
 }
 
-/// All that can be compared with on this machine, each tried once; what does not run is said and left out.
-pub(crate) fn peers(scratch: &Path, rootfs: &Path) -> Result<Vec<Peer>, Fault> {
-    let mut peers = Vec::new();
-    let mut offer = |name: &str, arguments: &[&str]| match Peer::start(name, arguments).and_then(|mut peer| peer.once().map(|_| peer)) {
-        Ok(peer) => peers.push(peer),
-        Err(error) => eprintln!("left out: {error}"),
-    };
+/// The floor, and the runtimes that need no daemon; what does not run is said and left out.
+pub(crate) fn peers(scratch: &Path, rootfs: &Path, table: &mut Table) -> Result<Vec<Peer>, Fault> {
     let folder = |name: &str| -> Result<String, Fault> {
         let folder = scratch.join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(folder.to_string_lossy().into_owned())
     };
     let root = rootfs.to_string_lossy().into_owned();
-    offer("floor", &[&root, &folder("floor")?]);
+    let mut wanted = vec![("floor".to_owned(), vec![root.clone(), folder("floor")?])];
     let hierarchies = v1_hierarchies()?;
     if !hierarchies.is_empty() {
-        let with_cgroups = folder("floor-v1")?;
-        let mut arguments = vec![root.as_str(), with_cgroups.as_str()];
-        arguments.extend(hierarchies.iter().map(String::as_str));
-        offer(&format!("floor with {} v1 cgroups", hierarchies.len()), &arguments);
+        let arguments = [root.clone(), folder("floor-v1")?].into_iter().chain(hierarchies.iter().cloned());
+        wanted.push((format!("floor with {} v1 cgroups", hierarchies.len()), arguments.collect()));
     }
     let bundle = folder("bundle")?;
     std::fs::write(Path::new(&bundle).join("config.json"), oci_config(&root).to_string())?;
     for runtime in ["crun", "runc"] {
-        if Command::new(runtime).arg("--version").output().is_ok() {
-            offer(&format!("{runtime} run"), &["--run", runtime, "run", "--bundle", &bundle, &format!("berth-bench-{runtime}")]);
+        let words = ["--run", runtime, "run", "--bundle", &bundle, &format!("berth-bench-{runtime}")].map(str::to_owned);
+        if installed(runtime) {
+            wanted.push((format!("{runtime} run"), words.to_vec()));
+        } else {
+            table.absent(runtime, "not installed");
+        }
+    }
+    let mut peers = Vec::new();
+    for (name, arguments) in wanted {
+        match Peer::tried(&name, &arguments) {
+            Ok(peer) => peers.push(peer),
+            Err(error) => table.absent(&name, &not_measured(&error)),
         }
     }
     Ok(peers)

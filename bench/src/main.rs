@@ -1,9 +1,9 @@
-//! The probe: starts a Berth of its own, measures it beside the bare floor of the kernel and whichever other runtimes are installed, alternating
-//! in one run, and prints a table in Markdown.
+//! The probe: starts a Berth of its own, and podman, Docker and containerd where they are installed; measures them beside the bare floor of the
+//! kernel, crun and runc, alternating in one run; and prints tables in Markdown.
 //!
 //! ```text
-//! for each round:  Berth create + start + wait + delete | floor | floor with v1 cgroups | crun run | runc run
-//! then alone:      exec, memory, list, eight clients, start-up
+//! for each round:  Berth create + start + wait + delete | podman | docker | floor | floor with v1 cgroups | crun run | runc run | ctr run
+//! then in turn:    execs, memory, lists, idle time, eight clients, start-up, images, size; a thousand containers on Berth
 //! ```
 //!
 //! Ratios within one run count; absolute figures belong to the machine. It needs root.
@@ -11,19 +11,30 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod containerd;
+mod daemon;
+mod engine;
+mod engines;
 mod figures;
 mod floor;
-mod instance;
-mod measure;
+mod images;
+mod layout;
+mod leftovers;
+mod lifecycle;
+mod maps;
 mod memory;
+mod profile;
+mod running;
+mod size;
+mod startup;
+mod suite;
+mod thousand;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-
-use figures::Table;
-use instance::Instance;
 
 /// Anything that stops the probe; it is told and that is all.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -32,17 +43,26 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 #[command(about = "Measures Berth beside the bare kernel and other runtimes")]
 struct Options {
     /// Rounds of the alternating part
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
-    /// Containers for the list and the count of a hundred
+    /// Running containers on each engine, for lists and memory
     #[arg(long, default_value_t = 100)]
     containers: usize,
+    /// Running containers on Berth alone, for how its cost grows
+    #[arg(long, default_value_t = 1000)]
+    many: usize,
     /// Another berth than the one beside this program
     #[arg(long)]
     berth: Option<PathBuf>,
     /// The alternating part only
     #[arg(long)]
     quick: bool,
+    /// Berth, the floor, crun and runc only: no daemons
+    #[arg(long)]
+    no_daemons: bool,
+    /// Where the time of a start and the memory go, and nothing else
+    #[arg(long)]
+    profile: bool,
 }
 
 fn main() -> ExitCode {
@@ -54,8 +74,8 @@ fn main() -> ExitCode {
     let before = machine();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.map_err(Fault::from).and_then(|runtime| runtime.block_on(run(&options))) {
-        Ok(table) => {
-            println!("{before}\n\n{}", table.text());
+        Ok(text) => {
+            println!("{before}\n\n{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -65,35 +85,20 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<Table, Fault> {
+async fn run(options: &Options) -> Result<String, Fault> {
+    let program = match options.berth.clone() {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("berth"),
+    };
+    if !program.exists() {
+        return Err(format!("{} does not exist: cargo build --release --workspace", program.display()).into());
+    }
     let image = busybox()?;
-    let mut instance = Instance::new(options.berth.clone())?;
-    let outcome = measure_all(options, &mut instance, image).await;
-    if outcome.is_err() {
-        eprintln!("{}", std::fs::read_to_string(instance.home().join("log")).unwrap_or_default());
-    }
-    instance.stop().await?;
+    let scratch = tempfile::Builder::new().prefix("berth-bench-").tempdir()?;
+    std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755))?;
+    let outcome = suite::run(options, scratch.path(), &program, &image).await;
+    leftovers::sweep(scratch.path());
     outcome
-}
-
-async fn measure_all(options: &Options, instance: &mut Instance, image: Vec<u8>) -> Result<Table, Fault> {
-    let mut table = Table::new();
-    let first = instance.start().await?;
-    let mut client = client::Client::connect(&instance.socket()).await?;
-    client.import("busybox:latest", image.clone()).await?;
-    let rootfs = floor::unpack(&image, instance.home())?;
-    let mut peers = floor::peers(instance.home(), &rootfs)?;
-    measure::lifecycle(options, &mut client, &mut peers, &mut table).await?;
-    drop(peers);
-    if !options.quick {
-        measure::exec(options, &mut client, &mut table).await?;
-        measure::memory(instance, &mut client, &mut table).await?;
-        measure::many(options, instance, &mut client, &mut table).await?;
-        measure::eight_clients(instance, &mut table).await?;
-        drop(client);
-        measure::start_up(first, instance, &mut table).await?;
-    }
-    Ok(table)
 }
 
 /// From the repository's own script.
