@@ -92,6 +92,8 @@ fn layered(name: &str) -> Image {
         .file("./opaque/above", 0o4711, b"x")
         .hard_link("./opaque/twice", "opaque/above")
         .symlink("./link", "data/new")
+        // Else it would be another test's image too.
+        .file("./name", 0o644, name.as_bytes())
         .file("./.wh.whole", 0o644, b"");
     Image::new(name, vec![lower, upper.finish()]).config(json!({"Cmd": ["true"], "Env": ["A=b"], "OnBuild": null, "ArgsEscaped": true}))
 }
@@ -136,7 +138,7 @@ fn what_is_in_a_layer_is_kept(scope: &Scope<'_>) {
     let capability: &[u8] = &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     put("dir", tar::EntryType::Directory, &[("SCHILY.xattr.user.on", b"folder"), ("mtime", b"7.25")]);
     let of_file: &[(&str, &[u8])] = &[
-        ("SCHILY.xattr.user.b", b"2\n"),
+        ("SCHILY.xattr.user.b", b"2"),
         ("SCHILY.xattr.user.a", b""),
         ("SCHILY.xattr.security.capability", capability),
         ("mtime", b"-1.5"),

@@ -21,7 +21,7 @@ use crate::http::stream::StreamSlot;
 #[utoipa::path(get, path = "/api/v1/images/{reference}/archive", operation_id = "getImageArchive", tag = "images", security(("token" = ["viewer"])),
     params(("reference" = String, Path, description = "A reference (`busybox:latest`, `registry:5000/a/b@sha256:…`), an id, or a unique beginning of its digits of 8 or more")),
     responses((status = 200, description = "The archive", body = Vec<u8>, content_type = "application/x-tar",
-            headers(("Content-Length" = u64, description = "Its size in bytes"))),
+            headers(("Content-Length" = i64, description = "Its size in bytes"))),
         (status = 409, description = "More than one image fits")))]
 pub async fn get_image_archive(
     State(state): State<AppState>,
