@@ -23,7 +23,7 @@ use crate::sys::mount::kernel_file_system;
 use crate::sys::xattr;
 
 pub(super) use write::Pieces;
-use write::{Meta, TarWriter};
+use write::{Attribute, Meta, TarWriter};
 
 /// Folders below one another: each holds a descriptor.
 const MOST_DEPTH: usize = 512;
@@ -189,7 +189,7 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     /// Those that the unpacker keeps, in the order of their names.
-    fn attributes(&self, fd: BorrowedFd<'_>, path: &[u8], is_file: bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RuntimeError> {
+    fn attributes(&self, fd: BorrowedFd<'_>, path: &[u8], is_file: bool) -> Result<Vec<Attribute>, RuntimeError> {
         let get = |name: Vec<u8>, most| match xattr::get(fd, &name, most) {
             Err(error) if error.source == Errno::ENOTSUP => Ok(None),
             other => other.map(|value| Some((name, value?))).map_err(|error| sys(path, error)),

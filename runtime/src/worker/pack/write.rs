@@ -65,6 +65,9 @@ impl From<&FileStat> for Meta {
     }
 }
 
+/// An extended attribute: its name and its value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 pub(super) struct TarWriter<W>(pub(super) W);
 
 impl<W: Write> TarWriter<W> {
@@ -76,7 +79,7 @@ impl<W: Write> TarWriter<W> {
         link: &[u8],
         meta: &Meta,
         size: u64,
-        xattrs: &[(Vec<u8>, Vec<u8>)],
+        xattrs: &[Attribute],
     ) -> Result<(), RuntimeError> {
         let mut records = Vec::new();
         for (key, value) in [("path", path), ("linkpath", link)] {
