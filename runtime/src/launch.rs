@@ -281,6 +281,7 @@ fn work(launcher: &Launcher, connection: &UnixStream, request: LauncherRequest) 
             let source = worker::Source { layout: &launcher.layout, pod: &pod, container: &container };
             worker::copy_in(connection, &source, &path, keep_kinds).map(Some)
         }
+        LauncherRequest::ExportLayers { layers } => worker::export_layers(connection, &launcher.layout.data_dir, &layers),
         other => answered(launcher, connection, other).map(Some),
     }
 }
@@ -310,8 +311,10 @@ fn answered(launcher: &Launcher, connection: &UnixStream, request: LauncherReque
             let examination = examine::examine(&layout.run_dir, data, Some(&layout.instance))?;
             Ok(LauncherAnswer::Examined { examination: Box::new(examination) })
         }
-        LauncherRequest::Facts | LauncherRequest::StartShim { .. } | LauncherRequest::CopyOut { .. } | LauncherRequest::CopyIn { .. } => {
-            Err(RuntimeError::Protocol { message: "not a worker's request".into() })
-        }
+        LauncherRequest::Facts
+        | LauncherRequest::StartShim { .. }
+        | LauncherRequest::CopyOut { .. }
+        | LauncherRequest::CopyIn { .. }
+        | LauncherRequest::ExportLayers { .. } => Err(RuntimeError::Protocol { message: "not a worker's request".into() }),
     }
 }

@@ -67,6 +67,11 @@ pub enum LauncherRequest {
     RemoveLayer {
         layer: LayerId,
     },
+    /// Unpacked layers as tars again. Answered with `LayersMeasured`; then come the tars, one after the other, as pieces like those of `CopyOut`,
+    /// and `Done` or `Failed`.
+    ExportLayers {
+        layers: Vec<LayerId>,
+    },
     /// A tar of `path` out of a container's files, running or not. Answered with `PathFound`; unless `stat_only`, pieces of the tar follow (each
     /// its length as 4 bytes, big endian, and that many bytes; 0 ends them), and then `Done` or `Failed`.
     CopyOut {
@@ -136,6 +141,10 @@ pub enum LauncherAnswer {
     PathFound {
         stat: PathStat,
     },
+    /// In the order of the request. Those with the same digest are sent once.
+    LayersMeasured {
+        layers: Vec<ExportedLayer>,
+    },
     Copied {
         entries: u64,
         bytes: u64,
@@ -168,6 +177,15 @@ pub struct PathStat {
     pub gid: u32,
     /// Of a symbolic link.
     pub link_target: Option<String>,
+}
+
+/// The tar that a layer is exported as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedLayer {
+    /// `sha256:…`
+    pub digest: String,
+    pub size: u64,
 }
 
 /// One difference from the image.

@@ -10,7 +10,7 @@ use runtime::config::{ContainerConfig, ExecConfig, PodConfig, Resources};
 use runtime::error::{RuntimeError, SetupError};
 use runtime::examination::{Descriptors, Examination, FileSystem, Inventory, RunDirFound};
 use runtime::id::{ContainerName, LayerId, PodId, VolumeId};
-use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
+use runtime::protocol::{DiskUsage, ExportedLayer, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{CgroupView, ContainerReport, ContainerState, ControllerView, Exit, HostFacts, PodReport, RunDirEntry};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::model::signal::SIGKILL;
 use crate::node::{
     Answer, Attached, Attachment, CopiedOut, ImportLimits, ImportedLayer, LayerBody, LoadedArchive, Node, NodeError, Notice, Output,
-    Session,
+    Session, TarPieces,
 };
 
 /// Clones share one machine.
@@ -502,6 +502,11 @@ impl Node for FakeNode {
     fn copy_out(&self, _request: LauncherRequest) -> Answer<'_, CopiedOut> {
         let error = self.lock().call("copyOut", None).err();
         Box::pin(async move { Err(error.unwrap_or(NodeError::Unexpected { verb: "copyOut" })) })
+    }
+
+    fn export_layers(&self, _layers: Vec<LayerId>) -> Answer<'_, (Vec<ExportedLayer>, TarPieces)> {
+        let error = self.lock().call("exportLayers", None).err();
+        Box::pin(async move { Err(error.unwrap_or(NodeError::Unexpected { verb: "exportLayers" })) })
     }
 
     /// Takes the body, and knows nothing of it.

@@ -62,6 +62,8 @@ enum ImageCommand {
     Load(image::LoadArgs),
     /// Make an image of a root file system in a tar
     Import(image::ImportArgs),
+    /// Save an image as an archive: an OCI layout, and a docker archive too
+    Save(image::SaveArgs),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Token(TokenCommand::Create(args)) => token::create(args)?,
         Command::Image(ImageCommand::Load(args)) => image::load(args)?,
         Command::Image(ImageCommand::Import(args)) => image::import(args)?,
+        Command::Image(ImageCommand::Save(args)) => image::save(args)?,
         Command::Openapi => print!("{}", server::http::openapi::text()),
         Command::Doctor(args) => return Ok(doctor::run(&args)?),
         Command::Launch(args) => server::serve::launch(args)?,

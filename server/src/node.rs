@@ -24,12 +24,12 @@ use std::pin::Pin;
 use runtime::config::{ContainerConfig, ExecConfig, PodConfig};
 use runtime::examination::Examination;
 use runtime::id::{ContainerName, LayerId, PodId, StagingId, VolumeId};
-use runtime::protocol::{DiskUsage, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
+use runtime::protocol::{DiskUsage, ExportedLayer, LauncherAnswer, LauncherRequest, LoadedImage, ShimAnswer, ShimEvent, ShimRequest};
 use runtime::status::{ContainerReport, HostFacts, PodReport, RunDirEntry};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-pub use copy::CopiedOut;
+pub use copy::{CopiedOut, TarPieces};
 pub use error::NodeError;
 pub use session::{Attached, Output, Session, SessionInput};
 pub use socket::SocketNode;
@@ -90,6 +90,8 @@ pub trait Node: fmt::Debug + Send + Sync {
     fn load_archive(&self, limits: ImportLimits, platform: Option<String>, body: LayerBody) -> Answer<'_, LoadedArchive>;
     /// Asks for a tar out of a container's files: `CopyOut`.
     fn copy_out(&self, request: LauncherRequest) -> Answer<'_, CopiedOut>;
+    /// Layers as tars: what they are, and then the tars one after the other, those that are alike once.
+    fn export_layers(&self, layers: Vec<LayerId>) -> Answer<'_, (Vec<ExportedLayer>, TarPieces)>;
 
     /// Sends a request that a body follows, and waits for its answer: `CopyIn`.
     fn upload(&self, request: LauncherRequest, body: LayerBody) -> Answer<'_, LauncherAnswer>;

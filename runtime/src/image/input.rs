@@ -173,7 +173,7 @@ pub(super) fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Resul
 }
 
 /// A digest as lower-case hexadecimal digits.
-pub(super) fn hex(digest: Sha256) -> String {
+pub(crate) fn hex(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

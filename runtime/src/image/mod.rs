@@ -42,6 +42,7 @@ mod unpack;
 pub use error::ImageError;
 pub use extract::{Destination, Extracted, extract};
 pub use input::Limits;
+pub(crate) use input::hex;
 pub use spool::Spool;
 pub use tree::remove_at;
 pub use unpack::{MarkOpaque, Unpacked, unpack};

@@ -30,3 +30,19 @@ pub fn get(file: BorrowedFd<'_>, name: &[u8], most: usize) -> Result<Option<Vec<
         Err(error) => Err(error),
     }
 }
+
+/// The names of all attributes that the caller may see, in no order; none on a file system that has none. See flistxattr(2).
+pub fn list(file: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, SysError> {
+    // XATTR_LIST_MAX in limits.h: what is longer cannot be listed at all.
+    let mut names = vec![0u8; 64 << 10];
+    // SAFETY: pointer and length describe the same live buffer.
+    let returned = unsafe { libc::flistxattr(file.as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
+    match number("flistxattr", "attributes", returned as libc::c_long) {
+        Ok(length) => {
+            names.truncate(usize::try_from(length).unwrap_or_default());
+            Ok(names.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+        }
+        Err(error) if error.source == nix::errno::Errno::ENOTSUP => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

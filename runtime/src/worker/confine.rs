@@ -24,7 +24,7 @@ use nix::sys::signal::Signal;
 use crate::error::SysError;
 use crate::security::capabilities::{CapSet, Capability};
 use crate::shim::place;
-use crate::sys::mount::{self, Reach, attr};
+use crate::sys::mount::{self, FsContext, Reach, attr};
 use crate::sys::process::{self, CloneFlags};
 use crate::sys::{cap, descriptors, namespace, signal};
 
@@ -77,6 +77,18 @@ impl Cell {
         let view = mount::clone_tree(folder, "", Reach::One)?;
         let (ids, file_bytes) = (Ids::Nobody, Some(file_bytes));
         Ok(Cell { view, mounts: Vec::new(), read_only: false, ids, file_bytes, descriptors: FEW_DESCRIPTORS })
+    }
+
+    /// Folders as all there is, read-only, named `0`, `1`, … in their order.
+    pub(super) fn of_layers(folders: &[OwnedFd], descriptors: u64) -> Result<Self, SysError> {
+        let view = FsContext::open("tmpfs")?.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+        let mounts = folders.iter().enumerate().map(|(number, folder)| {
+            let mount = mount::clone_tree(folder.as_fd(), "", Reach::One)?;
+            mount::set_attributes(mount.as_fd(), attr::RDONLY, Reach::One)?;
+            Ok((number.to_string(), true, mount))
+        });
+        let mounts = mounts.collect::<Result<_, SysError>>()?;
+        Ok(Cell { view, mounts, read_only: true, ids: Ids::Nobody, file_bytes: None, descriptors })
     }
 }
 

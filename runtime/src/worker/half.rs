@@ -5,6 +5,8 @@
 //!    clone3 ------------------------------->   enter, then the job
 //!    fsetxattr  <------ Opaque + a folder --     (descriptor of a folder that it has open)
 //!               ------- done, or an errno -->
+//!    fgetxattr  <------ IsOpaque + a folder -
+//!               ------- yes, no, an errno -->
 //!    append     <------ Report, in pieces ---
 //!    end of stream, reap                       exit
 //! ```
@@ -26,7 +28,13 @@ use crate::sys::{socket, xattr};
 
 /// The first byte of a message.
 const OPAQUE: u8 = b'o';
+const IS_OPAQUE: u8 = b'q';
 const REPORT: u8 = b'r';
+
+/// The attribute of a folder that hides what is below it. Only CAP_SYS_ADMIN may read or set it.
+const ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
+/// The answer to `IS_OPAQUE` that is no errno.
+const YES: i32 = -1;
 
 /// A piece of a report: well below what a packet may be (net.core.wmem_default).
 const PIECE: usize = 32 << 10;
@@ -44,13 +52,26 @@ pub(super) struct Confined<'a> {
 impl Confined<'_> {
     /// Has the trusted half mark an open folder as opaque for overlayfs.
     pub(super) fn mark_opaque(&self, folder: BorrowedFd<'_>) -> Result<(), SysError> {
-        socket::send(self.report, &[OPAQUE], &[folder.as_raw_fd()])?;
+        match self.ask(OPAQUE, folder)? {
+            0 => Ok(()),
+            errno => Err(SysError::new("fsetxattr", "trusted.overlay.opaque", Errno::from_raw(errno))),
+        }
+    }
+
+    /// Whether a folder is marked so.
+    pub(super) fn is_opaque(&self, folder: BorrowedFd<'_>) -> Result<bool, SysError> {
+        match self.ask(IS_OPAQUE, folder)? {
+            0 => Ok(false),
+            YES => Ok(true),
+            errno => Err(SysError::new("fgetxattr", "trusted.overlay.opaque", Errno::from_raw(errno))),
+        }
+    }
+
+    fn ask(&self, what: u8, folder: BorrowedFd<'_>) -> Result<i32, SysError> {
+        socket::send(self.report, &[what], &[folder.as_raw_fd()])?;
         let mut answer = [0; 4];
         match socket::receive(self.report, &mut answer)?.0 {
-            4 => match i32::from_le_bytes(answer) {
-                0 => Ok(()),
-                errno => Err(SysError::new("fsetxattr", "trusted.overlay.opaque", Errno::from_raw(errno))),
-            },
+            4 => Ok(i32::from_le_bytes(answer)),
             _ => Err(SysError::new("recvmsg", "trusted half", Errno::ECONNRESET)),
         }
     }
@@ -139,6 +160,15 @@ fn listen(socket: &OwnedFd, staging: Option<&Staging>) -> Result<Vec<u8>, SysErr
                 let errno = mark(folder, staging).err().map_or(0, |error| error.source as i32);
                 socket::send(socket, &errno.to_le_bytes(), &[])?;
             }
+            (Some((&IS_OPAQUE, [])), [folder]) => {
+                let answer = match xattr::get(folder.as_fd(), ATTRIBUTE, 1) {
+                    Ok(value) if value.as_deref() == Some(b"y") => YES,
+                    Ok(_) => 0,
+                    Err(error) if error.source == Errno::ENOTSUP => 0,
+                    Err(error) => error.source as i32,
+                };
+                socket::send(socket, &answer.to_le_bytes(), &[])?;
+            }
             (Some((&REPORT, piece)), []) if report.len() + piece.len() <= MOST_REPORT => report.extend_from_slice(piece),
             _ => return Err(SysError::new("recvmsg", "unpacker", Errno::EPROTO)),
         }
@@ -153,5 +183,5 @@ fn mark(folder: &OwnedFd, staging: Option<&Staging>) -> Result<(), SysError> {
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFDIR.bits() || stat.st_dev != own.st_dev {
         return Err(SysError::new("fsetxattr", "trusted.overlay.opaque", Errno::EPERM));
     }
-    xattr::set(folder.as_fd(), b"trusted.overlay.opaque", b"y")
+    xattr::set(folder.as_fd(), ATTRIBUTE, b"y")
 }

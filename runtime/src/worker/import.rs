@@ -19,7 +19,7 @@ use crate::image::{Limits, unpack};
 use crate::protocol::LauncherAnswer;
 
 /// How long the client may send nothing, in seconds: it may itself be waiting for a slow upload.
-const STALL: Duration = Duration::from_secs(120);
+pub(super) const STALL: Duration = Duration::from_secs(120);
 
 /// Unpacks what comes on the connection until its end: ImportLayer. The answer is LayerImported, and the layer survives a power cut then.
 ///

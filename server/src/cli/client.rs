@@ -1,5 +1,6 @@
 //! One request to the API over the unix socket.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
@@ -8,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::config::{Config, ConfigError, ServeArgs};
 use crate::http::error::Problem;
@@ -94,25 +95,51 @@ impl ClientArgs {
         if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { source }) }
     }
 
-    /// The answer's bytes into a new file.
+    /// The answer's bytes into a new file, which is there only when all of them came; `-` is standard output.
     pub(super) async fn download(&self, target: &str, path: &Path) -> Result<(), ClientError> {
         let write = |source| ClientError::WriteFile { path: path.to_owned(), source };
+        if path == Path::new("-") {
+            return self.fetch(target, async || Ok(tokio::io::stdout()), write).await.map(drop);
+        }
+        let mut made = false;
+        let create = async || {
+            let file = tokio::fs::File::create_new(path).await?;
+            made = true;
+            Ok(file)
+        };
+        let outcome = match self.fetch(target, create, write).await {
+            Ok(file) => file.sync_all().await.map_err(write),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() && made {
+            let _ = tokio::fs::remove_file(path).await;
+        }
+        outcome
+    }
+
+    /// Opens where the answer goes once it is known to be a good one.
+    async fn fetch<W: AsyncWrite + Unpin>(
+        &self,
+        target: &str,
+        open: impl AsyncFnOnce() -> io::Result<W>,
+        write: impl Fn(io::Error) -> ClientError,
+    ) -> Result<W, ClientError> {
         let (mut response, connection) = self.send(Method::GET, target, None, Body::empty()).await?;
         if !response.status().is_success() {
             let bytes = response.into_body().collect().await.map_err(|source| ClientError::Send { source })?.to_bytes();
             return Err(refusal(&bytes));
         }
-        let mut file = tokio::fs::File::create_new(path).await.map_err(write)?;
+        let mut to = open().await.map_err(&write)?;
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(|source| ClientError::Send { source })?;
             if let Some(data) = frame.data_ref() {
-                file.write_all(data).await.map_err(write)?;
+                to.write_all(data).await.map_err(&write)?;
             }
         }
-        file.sync_all().await.map_err(write)?;
+        to.flush().await.map_err(write)?;
         drop(response);
         let _ = connection.await;
-        Ok(())
+        Ok(to)
     }
 }
 

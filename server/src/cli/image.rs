@@ -1,4 +1,4 @@
-//! `berth image load` and `berth image import`.
+//! `berth image load`, `berth image import` and `berth image save`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,16 @@ pub struct ImportArgs {
     client: ClientArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct SaveArgs {
+    /// A reference (`busybox:latest`), which the archive then has, an id, or a unique beginning of its digits of 8 or more
+    reference: String,
+    /// A new file; `-` is standard output
+    file: PathBuf,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
 /// Prints the name of each image, a line each; what was left out goes to standard error.
 pub fn load(args: LoadArgs) -> Result<(), ClientError> {
     let parameters = [("reference", args.reference), ("platform", args.platform)];
@@ -55,6 +65,11 @@ pub fn import(args: ImportArgs) -> Result<(), ClientError> {
     let answer = upload(&args.client, &args.file, format!("/api/v1/images/import?reference={query}"))?;
     println!("{}", answer["metadata"]["name"].as_str().unwrap_or_default());
     Ok(())
+}
+
+pub fn save(args: SaveArgs) -> Result<(), ClientError> {
+    let reference: String = form_urlencoded::byte_serialize(args.reference.as_bytes()).collect();
+    block_on(args.client.download(&format!("/api/v1/images/{reference}/archive"), &args.file))
 }
 
 fn upload(client: &ClientArgs, file: &Path, target: String) -> Result<Value, ClientError> {

@@ -4,6 +4,7 @@
 //! cut off by the connection's write limit, and what it has not read waits where it came from (the event log, the log file), not here.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,34 @@ impl StreamSlot {
         // For proxies that would collect before they pass on.
         response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
+    }
+
+    /// Bytes that are good only whole. Ends with an error unless they are: an answer that is only shorter would look like a good one.
+    pub fn whole<E>(self, what: &'static str, chunks: impl Stream<Item = Result<Vec<u8>, E>> + Send + 'static) -> Body
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        Body::from_stream(async_stream::stream! {
+            let mut chunks = std::pin::pin!(chunks);
+            loop {
+                let next = tokio::select! {
+                    next = chunks.next() => next,
+                    _ = self.over() => {
+                        yield Err(io::Error::other("the server stops, or the token was deleted"));
+                        return;
+                    }
+                };
+                match next {
+                    Some(Ok(chunk)) => yield Ok(Bytes::from(chunk)),
+                    Some(Err(error)) => {
+                        tracing::info!(%error, "{what} ended early");
+                        yield Err(io::Error::other(error));
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        })
     }
 
     /// Chunks as they come.

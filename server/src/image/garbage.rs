@@ -9,10 +9,12 @@ use crate::crash_point;
 use crate::node::NodeError;
 
 impl ImageService {
-    /// Removes layers without an image. While one is being unpacked nothing is removed: the end of that import tries again.
+    /// Removes layers without an image. While one is being unpacked nothing is removed: the end of that import tries again, as the end of an export
+    /// does for layers that are being sent.
     pub async fn collect_garbage(&self) {
         let Ok(_alone) = self.layers.try_write() else { return };
-        for layer in self.store.unused_layers() {
+        // Listed first: whoever found an image with one of these has kept it by then.
+        for layer in self.store.unused_layers().into_iter().filter(|layer| !self.pins.has(layer)) {
             if let Err(error) = self.remove_layer(&layer).await {
                 tracing::warn!(layer, %error, "an unused layer stays until later");
             }

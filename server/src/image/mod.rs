@@ -3,6 +3,8 @@
 //! ```text
 //! bytes --> node (a worker unpacks them) --> layer on disk --> row (image, reference, layer) in one transaction
 //!                                                              |
+//! node (a worker packs layers) --> archive
+//!
 //! last image of a layer goes --> layer row without image --> folder removed --> row removed
 //! ```
 //!
@@ -10,6 +12,7 @@
 //! is found at a start means that a layer may lie about that no row knows: then, and only then, the disk is compared with the rows.
 
 mod error;
+mod export;
 mod garbage;
 mod import;
 mod load;
@@ -26,6 +29,7 @@ use crate::node::{Node, NodeError};
 use crate::store::{ImageRecord, Lookup, Store};
 
 pub use error::ImageError;
+pub use export::Export;
 pub use import::{ImportLimits, ImportRequest};
 pub use load::{LoadRequest, Loaded};
 
@@ -37,6 +41,8 @@ pub struct ImageService {
     /// Held for reading while a layer is being unpacked, for writing while layers are removed: one that comes is not taken for one that nobody
     /// needs.
     layers: Arc<RwLock<()>>,
+    /// Layers that are being sent.
+    pins: export::Pins,
 }
 
 /// Layers that are being brought.
@@ -49,7 +55,7 @@ struct Arrival<'a> {
 
 impl ImageService {
     pub fn new(store: Store, node: Arc<dyn Node>) -> Self {
-        ImageService { store, node, layers: Arc::default() }
+        ImageService { store, node, layers: Arc::default(), pins: export::Pins::default() }
     }
 
     /// Before layers are brought: the intent, and nobody removes layers meanwhile.

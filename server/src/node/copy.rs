@@ -1,10 +1,10 @@
-//! A tar out of a container's files, piece by piece: none is asked for before the one before it was taken, so a slow client slows the worker.
+//! Tars of a container's files and of layers, piece by piece: none is asked for before the one before it was taken, so a slow client slows the worker.
 
 use std::io;
 use std::sync::Arc;
 
 use runtime::error::RuntimeError;
-use runtime::protocol::{LauncherAnswer, PathStat};
+use runtime::protocol::{ExportedLayer, LauncherAnswer, PathStat};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -14,10 +14,16 @@ use super::frame;
 /// The most bytes of a piece; what the worker sends is smaller.
 const MAX_PIECE: usize = 1 << 20;
 
-/// What is at a path, and the tar of it. Dropping it ends the worker.
+/// What is at a path, and the tar of it.
 #[derive(Debug)]
 pub struct CopiedOut {
     pub stat: PathStat,
+    pub tar: TarPieces,
+}
+
+/// What comes after an answer. Dropping it ends the worker.
+#[derive(Debug)]
+pub struct TarPieces {
     /// None after the end.
     stream: Option<UnixStream>,
 }
@@ -26,9 +32,21 @@ impl CopiedOut {
     /// `stream` is at the answer to a `CopyOut`.
     pub(super) async fn open(mut stream: UnixStream) -> Result<Self, NodeError> {
         match frame::read(&mut stream).await.map_err(NodeError::io("the copying worker"))? {
-            Some(LauncherAnswer::PathFound { stat }) => Ok(CopiedOut { stat, stream: Some(stream) }),
+            Some(LauncherAnswer::PathFound { stat }) => Ok(CopiedOut { stat, tar: TarPieces { stream: Some(stream) } }),
             Some(LauncherAnswer::Failed { error }) => Err(NodeError::Refused(error)),
             Some(_) => Err(NodeError::unexpected("copyOut")),
+            None => Err(broken()),
+        }
+    }
+}
+
+impl TarPieces {
+    /// `stream` is at the answer to an `ExportLayers`.
+    pub(super) async fn of_layers(mut stream: UnixStream) -> Result<(Vec<ExportedLayer>, Self), NodeError> {
+        match frame::read(&mut stream).await.map_err(NodeError::io("the exporting worker"))? {
+            Some(LauncherAnswer::LayersMeasured { layers }) => Ok((layers, TarPieces { stream: Some(stream) })),
+            Some(LauncherAnswer::Failed { error }) => Err(NodeError::Refused(error)),
+            Some(_) => Err(NodeError::unexpected("exportLayers")),
             None => Err(broken()),
         }
     }

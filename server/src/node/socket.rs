@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::config::ExecConfig;
-use runtime::id::{ContainerName, PodId};
-use runtime::protocol::{LauncherAnswer, LauncherRequest, OLDEST_SHIM_PROTOCOL, PROTOCOL_VERSION, ShimAnswer, ShimRequest, encode};
+use runtime::id::{ContainerName, LayerId, PodId};
+use runtime::protocol::{
+    ExportedLayer, LauncherAnswer, LauncherRequest, OLDEST_SHIM_PROTOCOL, PROTOCOL_VERSION, ShimAnswer, ShimRequest, encode,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::copy::CopiedOut;
+use super::copy::{CopiedOut, TarPieces};
 use super::error::NodeError;
 use super::session::{Attached, Session};
 use super::shim::ShimConnection;
@@ -50,10 +52,7 @@ impl SocketNode {
         if let LauncherRequest::StartShim { config } = &request {
             self.forget(&config.id);
         }
-        let mut stream = self.connect_launcher().await?;
-        let bytes = encode(&request).map_err(NodeError::io("the launcher"))?;
-        stream.write_all(&bytes).await.map_err(NodeError::io("the launcher"))?;
-        launcher_answer(&mut stream).await
+        launcher_answer(&mut self.asked(request).await?).await
     }
 
     async fn send_layer(&self, limits: ImportLimits, body: LayerBody) -> Result<ImportedLayer, NodeError> {
@@ -139,10 +138,20 @@ impl SocketNode {
     }
 
     async fn ask_copy_out(&self, request: LauncherRequest) -> Result<CopiedOut, NodeError> {
+        CopiedOut::open(self.asked(request).await?).await
+    }
+
+    /// Layers may be of any size, and a worker reads them all before it answers: whoever waits decides how long.
+    async fn ask_layers(&self, layers: Vec<LayerId>) -> Result<(Vec<ExportedLayer>, TarPieces), NodeError> {
+        TarPieces::of_layers(self.asked(LauncherRequest::ExportLayers { layers }).await?).await
+    }
+
+    /// The connection, with the request sent.
+    async fn asked(&self, request: LauncherRequest) -> Result<UnixStream, NodeError> {
         let mut stream = self.connect_launcher().await?;
         let bytes = encode(&request).map_err(NodeError::io("the launcher"))?;
         stream.write_all(&bytes).await.map_err(NodeError::io("the launcher"))?;
-        CopiedOut::open(stream).await
+        Ok(stream)
     }
 
     fn known(&self, pod: &PodId) -> Option<Arc<ShimConnection>> {
@@ -235,6 +244,10 @@ impl Node for SocketNode {
 
     fn copy_out(&self, request: LauncherRequest) -> Answer<'_, CopiedOut> {
         Box::pin(within("the copying worker", self.ask_copy_out(request)))
+    }
+
+    fn export_layers(&self, layers: Vec<LayerId>) -> Answer<'_, (Vec<ExportedLayer>, TarPieces)> {
+        Box::pin(self.ask_layers(layers))
     }
 
     fn upload(&self, request: LauncherRequest, body: LayerBody) -> Answer<'_, LauncherAnswer> {

@@ -37,22 +37,22 @@ pub(crate) fn tests() -> Vec<Test> {
     all
 }
 
-fn load(scope: &Scope<'_>, query: &str, archive: Vec<u8>) -> Response {
+pub(crate) fn load(scope: &Scope<'_>, query: &str, archive: Vec<u8>) -> Response {
     scope.api().post(&format!("/api/v1/images/load{query}")).bytes("application/x-tar", archive).send()
 }
 
-fn forget(scope: &Scope<'_>, references: &[&str]) {
+pub(crate) fn forget(scope: &Scope<'_>, references: &[&str]) {
     for reference in references {
         scope.api().delete(&format!("/api/v1/images/{reference}")).send().expect(204);
     }
 }
 
-fn note(text: &str) -> Vec<u8> {
+pub(crate) fn note(text: &str) -> Vec<u8> {
     busybox_with(|tar| tar.folder("./data", 0o755).file("./data/note", 0o644, text.as_bytes()))
 }
 
 /// What is in the layers folder, staging and trash too.
-fn layers(scope: &Scope<'_>) -> Vec<String> {
+pub(crate) fn layers(scope: &Scope<'_>) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(scope.berth.data_dir().join("layers"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -349,7 +349,7 @@ fn the_command_line_loads_an_archive(scope: &Scope<'_>) {
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("bad-archive"), "{refused:?}");
 }
 
-fn skopeo(arguments: &[&str]) -> String {
+pub(crate) fn skopeo(arguments: &[&str]) -> String {
     let output = Command::new("skopeo").args(arguments).output().expect("skopeo runs: ./scripts/setup installs it");
     assert!(output.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

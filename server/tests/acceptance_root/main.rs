@@ -34,6 +34,7 @@ mod mounts;
 mod namespaces;
 mod operation;
 mod refusals;
+mod saves;
 mod services;
 mod sessions;
 mod storage;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         namespaces::tests(),
         operation::tests(),
         refusals::tests(),
+        saves::tests(),
         services::tests(),
         sessions::tests(),
         storage::tests(),

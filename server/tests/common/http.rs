@@ -112,10 +112,7 @@ impl Request {
     }
 
     pub(crate) fn try_send(self) -> io::Result<Response> {
-        let mut stream = self.open()?;
-        let mut body = Vec::new();
-        stream.body.read_to_end(&mut body)?;
-        Ok(Response { what: stream.what, status: stream.status, headers: stream.headers, body })
+        self.open()?.rest()
     }
 
     /// Sends it and leaves the answer's body to be read as it comes.
@@ -256,6 +253,13 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    /// All that is still to come.
+    pub(crate) fn rest(mut self) -> io::Result<Response> {
+        let mut body = Vec::new();
+        self.body.read_to_end(&mut body)?;
+        Ok(Response { what: self.what, status: self.status, headers: self.headers, body })
     }
 
     /// The next line without its end; None when the server ended the body.

@@ -100,6 +100,11 @@ impl ImagePage {
         format!("{}/delete", self.image.link())
     }
 
+    /// Of the API: the whole image as a tar.
+    fn archive_path(&self) -> String {
+        format!("/api/v1/images/{}/archive", routes::encode(self.image.name()))
+    }
+
     /// Without one of several names the image stays.
     fn untag_action(&self, reference: &str) -> String {
         format!("/images/{}/delete", routes::encode(reference))

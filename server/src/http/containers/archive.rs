@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +25,7 @@ use crate::http::extract::{ApiPath, ApiQuery};
 use crate::http::images::upload::TARS;
 use crate::http::state::{App, AppState};
 use crate::http::stream::StreamSlot;
-use crate::node::{CopiedOut, NodeError};
+use crate::node::NodeError;
 use crate::reconcile::StartError;
 use crate::store::ContainerRecord;
 
@@ -97,31 +97,8 @@ pub async fn get_container_archive(
     if stat_only {
         return Ok((head, Body::empty()).into_response());
     }
-    Ok((head, Body::from_stream(tar(copied, slot))).into_response())
-}
-
-/// Ends with an error unless the tar is whole: an answer that is only shorter would look like a good one.
-fn tar(mut copied: CopiedOut, slot: StreamSlot) -> impl futures_util::Stream<Item = Result<Bytes, io::Error>> {
-    async_stream::stream! {
-        loop {
-            let next = tokio::select! {
-                next = copied.next() => next,
-                _ = slot.over() => {
-                    yield Err(io::Error::other("the server stops, or the token was deleted"));
-                    return;
-                }
-            };
-            match next {
-                Some(Ok(piece)) => yield Ok(Bytes::from(piece)),
-                Some(Err(error)) => {
-                    tracing::info!(%error, "a copy out of a container ended early");
-                    yield Err(io::Error::other(error));
-                    return;
-                }
-                None => return,
-            }
-        }
-    }
+    let chunks = futures_util::stream::unfold(copied.tar, |mut tar| async { tar.next().await.map(|chunk| (chunk, tar)) });
+    Ok((head, slot.whole("a copy out of a container", chunks)).into_response())
 }
 
 /// Copy files into a container.

@@ -1,5 +1,6 @@
 //! `/api/v1/images`: root file systems, and how to run what is in them.
 
+pub mod archive;
 pub mod delete;
 pub mod import;
 pub mod list;
@@ -21,4 +22,5 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(import::import_image))
         .routes(routes!(load::load_images))
         .routes(routes!(list::get_image, delete::delete_image))
+        .routes(routes!(archive::get_image_archive))
 }
