@@ -79,7 +79,7 @@ assert [item.metadata.name for item in listed.items] == ["python-driver"]
 assert listed.metadata.remaining_item_count == 0
 
 # example: start
-started = start_container.sync_detailed("python-driver", client=client)
+started = start_container.sync_detailed("python-driver", client=client, body=None)
 assert started.status_code == HTTPStatus.NO_CONTENT, started.parsed
 # end
 container = get_container.sync("python-driver", client=client)

@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let uploads = for_uploads(&berth)?;
     let reference = Some("rust-driver:latest");
     let image =
-        images_api::import_image(&uploads, tar.into(), reference, Some("[\"sh\"]"), None, None, None, None, None, None, None, None).await?;
+        images_api::import_image(&uploads, tar.into(), reference, Some("[\"sh\"]"), None, None, None, None, None, None, None, None, None, None, None).await?;
     println!("{} {} bytes", image.metadata.name, image.status.size);
     // end
     assert_eq!(image.spec.references, ["docker.io/library/rust-driver:latest"]);
@@ -149,7 +149,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     containers_api::delete_container(&berth, name, Some(true), None, None, None).await?;
     // end
     assert_eq!(problem_of(containers_api::get_container(&berth, name, None).await)?.status, 404);
-    images_api::delete_image(&berth, "rust-driver:latest").await?;
+    images_api::delete_image(&berth, "rust-driver:latest", None).await?;
     println!("rust: a whole life");
     Ok(())
 }

@@ -45,7 +45,7 @@ const CONTROL_PLANE: &[&str] = &[
 const LAUNCHER: &[&str] = &["launch.start.intent", "launch.start.fork", "launch.clean.cgroup", "launch.clean.run-dir"];
 
 /// In throwaway processes of the launcher.
-const WORKERS: &[&str] = &["worker.copy.tree", "worker.copy.tree:2", "worker.copy.tree:3"];
+const WORKERS: &[&str] = &["worker.copy.tree", "worker.copy.tree:2", "worker.copy.tree:3", "worker.export.measured"];
 
 const SHIM: &[&str] =
     &["shim.create.cgroup", "shim.create.cloned", "shim.create.mounts", "shim.exited.written", "shim.stop.containers", "shim.stop.cgroup"];
@@ -150,6 +150,8 @@ fn life(berth: &Berth, tell: &mut dyn FnMut(&str, u16)) {
     let archive = archive::docker(&[Image::new("tiny:2", vec![Tar::new().file("nothing", 0o644, b"").finish()])]);
     let load = api.post("/api/v1/images/load").bytes("application/x-tar", archive).patience(Duration::from_secs(20));
     tell("load", load.try_send().map_or(0, |answer| answer.status));
+    let save = api.get("/api/v1/images/tiny:2/archive").patience(Duration::from_secs(20)).try_send();
+    tell("save", save.map_or(0, |answer| answer.status));
     let delete = api.delete("/api/v1/images/tiny:2").patience(Duration::from_secs(20)).try_send();
     tell("delete the loaded image", delete.map_or(0, |answer| answer.status));
     let delete = api.delete("/api/v1/images/tiny").patience(Duration::from_secs(20)).try_send();

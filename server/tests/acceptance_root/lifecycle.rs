@@ -144,11 +144,12 @@ fn pause_freezes_and_unpause_thaws(scope: &Scope<'_>) {
 }
 
 fn waits_end_when_their_condition_is_met(scope: &Scope<'_>) {
-    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 6' TERM; while :; do sleep 1000 & wait; done"]}));
+    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 6' TERM; echo ready; while :; do sleep 1000 & wait; done"]}));
     std::thread::scope(|threads| {
         let running = threads.spawn(|| container.wait_for("running"));
         container.start();
         running.join().unwrap();
+        container.until_it_says("ready");
         let exited = threads.spawn(|| container.wait_for("exited"));
         let removed = threads.spawn(|| container.wait_for("removed"));
         container.kill("TERM");

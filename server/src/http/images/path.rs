@@ -6,9 +6,9 @@ use axum::http::{Method, Uri};
 const IMAGES: &str = "/api/v1/images/";
 
 /// Before a route is looked for: `/api/v1/images/registry:5000/a/b@sha256:…` is one reference, as `registry:5000%2Fa%2Fb@sha256:…` is.
-/// A last part `archive` that is read is the route of that name.
+/// A last part `archive` is the route of that name, except where something is deleted: that can only be an image.
 pub async fn encode_slashes(mut request: Request) -> Request {
-    let verb = if matches!(*request.method(), Method::GET | Method::HEAD) { "/archive" } else { "" };
+    let verb = if *request.method() == Method::DELETE { "" } else { "/archive" };
     if let Some(uri) = encoded(request.uri(), verb) {
         *request.uri_mut() = uri;
     }
