@@ -70,7 +70,7 @@ pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_symlink() || ["target", ".git", "node_modules", ".cache"].contains(&name.as_ref()) {
+        if path.is_symlink() || ["target", ".git", "node_modules", ".cache", ".hypothesis"].contains(&name.as_ref()) {
             continue;
         }
         if path.is_dir() {
