@@ -1,7 +1,7 @@
 //! The dashboard in a real browser, as a person would use it: Debian's Chromium, driven by the scripts of `tests/browser`.
 //!
 //! One scenario a test, each in a process of its own. What a scenario makes has names that begin with the test's own, by which it is found
-//! and deleted afterwards, whatever came of it. `./scripts/setup --tests` installs what these tests need; without it they say so.
+//! and deleted afterwards, whatever came of it. `./scripts/setup --test` installs what these tests need; without it they say so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
 pub(crate) fn missing() -> Option<String> {
     let needed = [chromium(), folder().join("node_modules/playwright-core/package.json")];
     let absent = needed.iter().find(|path| !path.exists())?;
-    Some(format!("{} is missing: ./scripts/setup --tests installs it", absent.display()))
+    Some(format!("{} is missing: ./scripts/setup --test installs it", absent.display()))
 }
 
 fn chromium() -> PathBuf {
