@@ -1,5 +1,6 @@
 //! A connection to the shim: frames in, frames out, never blocking and never without bound.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,6 +18,8 @@ use crate::sys::socket;
 const MAX_BACKLOG: usize = 4 << 20;
 /// Above this no more exec output is taken for the peer, so that the program blocks and not the shim.
 pub(super) const HIGH_WATER: usize = 256 << 10;
+/// Of what an attached peer is too slow for, so much is kept, the latest of it: after a flood comes the prompt.
+const KEPT: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -28,8 +31,27 @@ pub(super) struct Connection {
     input: Vec<u8>,
     output: Vec<u8>,
     root: bool,
-    /// Bytes of output that it was not sent.
+    behind: Behind,
+}
+
+/// Output of an attached container that its peer did not read in time.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Bytes that it will never be sent; they came before those in `kept`.
     skipped: u64,
+    kept: VecDeque<(ContainerName, u8, Bytes)>,
+}
+
+impl Behind {
+    fn trim(&mut self) {
+        let mut length: usize = self.kept.iter().map(|(.., data)| data.0.len()).sum();
+        while length > KEPT
+            && let Some((.., data)) = self.kept.pop_front()
+        {
+            length -= data.0.len();
+            self.skipped += data.0.len() as u64;
+        }
+    }
 }
 
 impl AsFd for Connection {
@@ -58,7 +80,7 @@ impl Connection {
                 input: Vec::new(),
                 output: Vec::new(),
                 root,
-                skipped: 0,
+                behind: Behind::default(),
             });
         }
     }
@@ -83,6 +105,7 @@ impl Connection {
             }
         }
         self.flush();
+        self.catch_up(HIGH_WATER);
     }
 
     fn handle(&mut self, request: Numbered<ShimRequest>, pod: &mut Pod) {
@@ -122,22 +145,28 @@ impl Connection {
     /// Output of an attached container. A peer that does not keep up misses some and is told how much: the container never waits for it.
     pub(super) fn send_output(&mut self, message: ShimMessage) {
         match message {
-            ShimMessage::Event { body: ShimEvent::Output { data, .. } } if self.output.len() > HIGH_WATER => {
-                self.skipped += data.0.len() as u64;
+            ShimMessage::Event { body: ShimEvent::Output { container, stream, data, .. } } => {
+                self.behind.kept.push_back((container, stream, data));
+                self.catch_up(HIGH_WATER);
+                self.behind.trim();
             }
-            ShimMessage::Event { body: ShimEvent::Output { container, stream, data, .. } } => self.send_piece(container, stream, data),
-            // Nothing comes after it that could tell of the gap.
-            ShimMessage::Event { body: ShimEvent::Exited { ref container, .. } } if self.skipped > 0 => {
-                self.send_piece(container.clone(), 1, Bytes::default());
+            // The end is the last thing that it hears.
+            ShimMessage::Event { body: ShimEvent::Exited { .. } } => {
+                self.catch_up(usize::MAX);
                 self.send(&message);
             }
             other => self.send(&other),
         }
     }
 
-    fn send_piece(&mut self, container: ContainerName, stream: u8, data: Bytes) {
-        let skipped = std::mem::take(&mut self.skipped);
-        self.send(&ShimMessage::Event { body: ShimEvent::Output { container, stream, data, skipped } });
+    /// Sends what was kept for it, until so much waits in the socket.
+    fn catch_up(&mut self, mark: usize) {
+        while self.output.len() <= mark
+            && let Some((container, stream, data)) = self.behind.kept.pop_front()
+        {
+            let skipped = std::mem::take(&mut self.behind.skipped);
+            self.send(&ShimMessage::Event { body: ShimEvent::Output { container, stream, data, skipped } });
+        }
     }
 
     pub(super) fn send(&mut self, message: &ShimMessage) {

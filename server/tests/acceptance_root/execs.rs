@@ -79,7 +79,9 @@ fn a_running_one_is_listed_and_signalled(scope: &Scope<'_>) {
 
 fn one_is_ended_with_all_it_started(scope: &Scope<'_>) {
     let container = scope.idle();
-    let before = container.look("/stats")["pids"]["current"].clone();
+    let before = host::until("its shell has started its sleep", || {
+        Some(container.look("/stats")["pids"]["current"].clone()).filter(|n| *n == json!(2))
+    });
     let marker = format!("sleep {}", 5_000_000 + container.pid());
     // Polite: TERM is enough for each of them.
     let exec = detach(&container, &format!("setsid {marker} & {marker} & wait"));

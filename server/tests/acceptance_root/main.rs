@@ -134,7 +134,8 @@ fn main() -> ExitCode {
     if let SharedBerth::Up(berth) = shared {
         last.push(Trial::test("nothing_is_left_of_the_instance_after_all_tests", move || count_after(&berth)));
     }
-    let mut good = !conclusion.has_failed() && after_all(&arguments, last);
+    // Whatever came of the tests: this also ends the instance.
+    let mut good = after_all(&arguments, last) && !conclusion.has_failed();
     if let Some(before) = machine {
         // After the instance is gone.
         good &= after_all(&arguments, vec![Trial::test("the_machine_is_as_it_was_before_all_tests", move || compare(&before))]);

@@ -86,7 +86,9 @@ export class Person {
   }
 
   noticedNothingWrong() {
-    assert.deepEqual(this.complaints, [], "the browser's console holds errors");
+    // The list asks each of its rows for a sample, and another test's container may go in between: a browser writes down every 404.
+    const wrong = this.complaints.filter((complaint) => !/status of 404 .*\/containers\/[0-9a-f]{32}\/stats$/.test(complaint));
+    assert.deepEqual(wrong, [], "the browser's console holds errors");
   }
 
   async whereabouts() {
