@@ -122,6 +122,8 @@ pub struct Mount {
     /// Bind mounts only.
     #[serde(default)]
     pub propagation: Propagation,
+    #[serde(default)]
+    pub options: Vec<MountOption>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,10 +131,27 @@ pub struct Mount {
 pub enum MountSource {
     /// An absolute path on the host; mounted with everything below it, idmapped when the sandbox has a user namespace.
     Bind { path: String },
-    /// A named volume; filled from the image's folder at its first use when `copy_up` is set and it is empty.
-    Volume { id: VolumeId, copy_up: bool },
+    /// A named volume, or a folder of it, which is made when it is missing; filled from the image's folder at its first use when `copy_up` is
+    /// set and it is empty.
+    Volume {
+        id: VolumeId,
+        copy_up: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sub_path: Option<String>,
+    },
     /// Memory; `size` in bytes, `mode` as in chmod.
     Tmpfs { size: Option<u64>, mode: Option<u32> },
+}
+
+/// What a mount forbids or leaves undone: see mount(8), by whose words they are called, and mount_setattr(2). `nodev` is always so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountOption {
+    Noexec,
+    Nosuid,
+    Nodev,
+    Noatime,
+    Nosymfollow,
 }
 
 /// See mount_namespaces(7).

@@ -9,8 +9,9 @@ mod copy_up;
 mod host;
 pub mod overlay;
 
-use crate::config::{ContainerConfig, MountSource, NamespaceMode, PodConfig, Propagation};
+use crate::config::{ContainerConfig, Mount, MountOption, MountSource, NamespaceMode, PodConfig, Propagation};
 use crate::id::VolumeId;
+use crate::sys::mount::attr;
 
 pub use host::{HostSide, make};
 
@@ -36,11 +37,11 @@ pub enum What {
     Sysfs,
     Devpts,
     Mqueue,
+    /// `attributes` beyond nosuid and nodev.
     Tmpfs {
         size: Option<u64>,
         mode: u32,
-        noexec: bool,
-        read_only: bool,
+        attributes: u64,
     },
 }
 
@@ -69,13 +70,14 @@ pub enum Handed {
     },
     Bind {
         path: String,
-        read_only: bool,
+        attributes: u64,
         propagation: Propagation,
     },
     /// `copy_up` fills an empty one from what the image has at the target.
     Volume {
         id: VolumeId,
-        read_only: bool,
+        sub_path: Option<String>,
+        attributes: u64,
         copy_up: bool,
     },
     /// Shared memory of the sandbox whose IPC namespace this one joins.
@@ -107,7 +109,7 @@ pub fn plan(pod: &PodConfig, container: &ContainerConfig, cgroups: &[CgroupMount
     match namespaces.ipc {
         NamespaceMode::Private => {
             let size = Some(container.shm_size.unwrap_or(DEFAULT_SHM));
-            add("/dev/shm", true, What::Tmpfs { size, mode: 0o1777, noexec: true, read_only: false });
+            add("/dev/shm", true, What::Tmpfs { size, mode: 0o1777, attributes: attr::NOEXEC });
             add("/dev/mqueue", true, What::Mqueue);
         }
         NamespaceMode::Host => {
@@ -167,20 +169,32 @@ fn add_users(add: &mut impl FnMut(&str, bool, What), container: &ContainerConfig
     // A mount on a folder of another one must come after it.
     mounts.sort_by_key(|mount| mount.target.split('/').filter(|part| !part.is_empty()).count());
     for mount in mounts {
-        let read_only = mount.read_only;
+        let attributes = attributes(mount);
         match &mount.source {
             MountSource::Bind { path } => {
                 let directory = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_dir());
-                let bind = Handed::Bind { path: path.clone(), read_only, propagation: mount.propagation };
+                let bind = Handed::Bind { path: path.clone(), attributes, propagation: mount.propagation };
                 add(&mount.target, directory, What::Handed(bind));
             }
-            MountSource::Volume { id, copy_up } => {
-                let volume = Handed::Volume { id: id.clone(), read_only, copy_up: *copy_up };
+            MountSource::Volume { id, copy_up, sub_path } => {
+                let volume = Handed::Volume { id: id.clone(), sub_path: sub_path.clone(), attributes, copy_up: *copy_up };
                 add(&mount.target, true, What::Handed(volume));
             }
             MountSource::Tmpfs { size, mode } => {
-                add(&mount.target, true, What::Tmpfs { size: *size, mode: mode.unwrap_or(0o1777), noexec: false, read_only });
+                add(&mount.target, true, What::Tmpfs { size: *size, mode: mode.unwrap_or(0o1777), attributes });
             }
         }
     }
+}
+
+/// Those of mount_setattr(2) that the user asked for.
+fn attributes(mount: &Mount) -> u64 {
+    let of = |option: &MountOption| match option {
+        MountOption::Noexec => attr::NOEXEC,
+        MountOption::Nosuid => attr::NOSUID,
+        MountOption::Nodev => attr::NODEV,
+        MountOption::Noatime => attr::NOATIME,
+        MountOption::Nosymfollow => attr::NOSYMFOLLOW,
+    };
+    mount.options.iter().map(of).fold(if mount.read_only { attr::RDONLY } else { 0 }, |all, one| all | one)
 }

@@ -35,6 +35,10 @@ fn frame(text: &str) -> Frame {
     }
 }
 
+fn paging(text: &str) -> Paging {
+    Paging::new("/volumes", Some(text), true, 1)
+}
+
 fn head(text: &str) -> Head {
     Head {
         name: text.into(),
@@ -203,12 +207,16 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             &Volumes {
                 frame: frame(text),
                 rows: vec![VolumeRow { name: s(), created: Moment::new(s(), 1), labels: pair(), used_by: vec![s()] }],
+                paging: paging(text),
                 form: form(text),
             },
         ),
         html("events", &Events { frame: frame(text), rows: vec![event()], kind: s(), name: s(), reason: s(), older: Some(1) }),
         html("container events", &ContainerEvents { frame: frame(text), head: head(text), rows: vec![event()] }),
-        html("images", &Images { frame: frame(text), rows: vec![image(text)], total_bytes: 1, form: form(text) }),
+        html(
+            "images",
+            &Images { frame: frame(text), rows: vec![image(text)], paging: paging(text), count: 1, total_bytes: 1, form: form(text) },
+        ),
         html(
             "system",
             &System {
@@ -218,6 +226,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
                 controllers: vec![s()],
                 features: vec![Feature { name: s(), missing: Some(s()) }],
                 counts: vec![],
+                disk: Err(s()),
             },
         ),
         html(

@@ -47,10 +47,10 @@ fn sources() -> String {
     files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
-/// Keys that are made at run time begin with one of these; the server's view structs carry those of `fact.`, `count.`, `effect.` and `figure.`.
+/// Keys that are made at run time begin with one of these; the server's view structs carry those of `fact.`, `count.`, `effect.`, `figure.` and `share.`.
 const MADE: &[&str] = &[
     "field.", "hint.", "ns.", "mode.", "signal.", "process.", "limit.", "file.", "stage.", "actor.", "feature.", "flash.", "fact.",
-    "count.", "effect.", "figure.",
+    "count.", "effect.", "figure.", "share.",
 ];
 
 #[test]

@@ -101,6 +101,11 @@ fn is_plain_absolute(path: &str) -> bool {
     path.starts_with('/') && path.len() < 4096 && !path.contains('\0') && path.split('/').all(plain)
 }
 
+/// The same below some folder.
+fn is_plain_below(path: &str) -> bool {
+    !path.starts_with('/') && !path.is_empty() && is_plain_absolute(&format!("/{path}"))
+}
+
 const PLAIN_ABSOLUTE: &str = "must be an absolute path of at most 4,095 bytes without `.`, `..` and NUL";
 
 /// A user's text in a message: not all of a megabyte.

@@ -28,6 +28,14 @@ pub(super) fn copy_folder(from: &OwnedFd, to: &OwnedFd, shift: u32) -> Result<()
     nix::sys::stat::fchmod(to, Mode::from_bits_truncate(status.st_mode)).map_err(|errno| SysError::new("fchmod", "volume", errno))
 }
 
+/// Without a single entry.
+pub(super) fn is_empty(folder: &OwnedFd) -> Result<bool, SysError> {
+    let copy = folder.try_clone().map_err(|error| SysError::io("dup", "folder", &error))?;
+    let mut dir = Dir::from_fd(copy).map_err(|errno| SysError::new("fdopendir", "folder", errno))?;
+    // The folder itself and its parent are listed, too.
+    Ok(dir.iter().filter_map(Result::ok).all(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
+}
+
 fn lowered(id: u32, shift: u32) -> u32 {
     id.checked_sub(shift).unwrap_or(65_534)
 }

@@ -16,7 +16,7 @@ use crate::error::SysError;
 use crate::id::ContainerName;
 use crate::rundir::{DataDir, Layout, RunDir, make_dir};
 use crate::security::devices::DeviceNode;
-use crate::sys::mount::{FsContext, Reach, attr, clone_tree, open_in_root, set_attributes, set_idmap, set_propagation};
+use crate::sys::mount::{FsContext, Reach, attr, clone_tree, open_beneath, open_in_root, set_attributes, set_idmap, set_propagation};
 use crate::trace::Trace;
 
 /// What the mounts are made from.
@@ -56,6 +56,20 @@ pub(super) fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
         .open(path)
         .map(OwnedFd::from)
         .map_err(|error| SysError::io("open", path.display(), &error))
+}
+
+/// A folder of a volume, made where it is missing, one name after the other and past no symbolic link: what is in a volume was written by
+/// containers, and one may be at it now (CVE-2017-1002101, CVE-2021-25741).
+fn folder_below(volume: OwnedFd, path: &str) -> Result<OwnedFd, SysError> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    Path::new(path).components().try_fold(volume, |dir, name| {
+        let name = name.as_os_str().to_str().unwrap_or_default();
+        match mkdirat(&dir, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => open_beneath(dir.as_fd(), name, flags)
+                .map_err(|error| SysError::new(error.call, format!("{name} of the volume's {path}"), error.source)),
+            Err(errno) => Err(SysError::new("mkdirat", format!("{name} of the volume's {path}"), errno)),
+        }
+    })
 }
 
 impl HostSide<'_> {
@@ -127,10 +141,11 @@ impl HostSide<'_> {
                 self.bind(Path::new(path), target, reach, flags | noexec, trace)
             }
             Handed::Etc { file } => self.bind(&self.run.etc(file), target, Reach::One, attr::NOSUID | attr::NODEV | attr::NOEXEC, trace),
-            Handed::Bind { path, read_only, propagation } => {
-                self.refuse_own(Path::new(path), &open_path(Path::new(path))?)?;
-                let flags = if *read_only { attr::RDONLY } else { 0 };
-                let mount = self.idmapped(Path::new(path), target, flags | attr::NODEV, trace)?;
+            Handed::Bind { path, attributes, propagation } => {
+                let path = Path::new(path);
+                let source = open_path(path)?;
+                self.refuse_own(path, &source)?;
+                let mount = self.idmapped(path, &source, target, attributes | attr::NODEV, trace)?;
                 let propagation = match propagation {
                     Propagation::Private => return Ok(mount),
                     Propagation::HostToContainer => nix::mount::MsFlags::MS_SLAVE,
@@ -139,12 +154,17 @@ impl HostSide<'_> {
                 set_propagation(mount.as_fd(), propagation, Reach::Recursive)?;
                 Ok(mount)
             }
-            Handed::Volume { id, read_only, copy_up } => {
-                if *copy_up {
-                    self.fill(&self.layout.volume(id), target, root, trace)?;
+            Handed::Volume { id, sub_path, attributes, copy_up } => {
+                let mut path = self.layout.volume(id);
+                let mut source = open_path(&path)?;
+                if let Some(below) = sub_path {
+                    source = folder_below(source, below)?;
+                    path = path.join(below);
                 }
-                let flags = if *read_only { attr::RDONLY } else { 0 };
-                self.idmapped(&self.layout.volume(id), target, flags | attr::NODEV, trace)
+                if *copy_up {
+                    self.fill(&path, &source, target, root, trace)?;
+                }
+                self.idmapped(&path, &source, target, attributes | attr::NODEV, trace)
             }
             Handed::JoinedShm => match self.joined_shm {
                 Some(shm) => shm.try_clone_to_owned().map_err(|error| SysError::io("dup", "shm", &error)),
@@ -154,9 +174,10 @@ impl HostSide<'_> {
     }
 
     /// An empty volume gets what the image has at its target, as Docker does. Ids: the tree shows them shifted, the volume keeps them plain.
-    fn fill(&self, volume: &Path, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<(), SysError> {
-        let empty = std::fs::read_dir(volume).map_err(|error| SysError::io("opendir", volume.display(), &error))?.next().is_none();
+    fn fill(&self, path: &Path, volume: &OwnedFd, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<(), SysError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let volume = open_beneath(volume.as_fd(), ".", flags)?;
+        let empty = super::copy_up::is_empty(&volume)?;
         let source = match open_in_root(root.as_fd(), target, flags) {
             Ok(source) if empty => source,
             // Nothing there, or not a folder: nothing to copy.
@@ -165,21 +186,27 @@ impl HostSide<'_> {
             Err(error) => return Err(error),
         };
         let shift = self.user_namespace.map_or(0, |(_, map)| map.base);
-        trace.run(
-            "copy",
-            [target.to_owned(), volume.display().to_string()],
-            format!("cp -a /rootfs{target}/. {}", volume.display()),
-            || {
-                let into = File::open(volume).map_err(|error| SysError::io("open", volume.display(), &error))?;
-                super::copy_up::copy_folder(&source, &into.into(), shift)
-            },
-        )
+        trace.run("copy", [target.to_owned(), path.display().to_string()], format!("cp -a /rootfs{target}/. {}", path.display()), || {
+            super::copy_up::copy_folder(&source, &volume, shift)
+        })
     }
 
     fn bind(&self, source: &Path, target: &str, reach: Reach, flags: u64, trace: &mut Trace) -> Result<OwnedFd, SysError> {
-        let shell = format!("mount --bind {} {target}", source.display());
-        trace.run("open_tree", [source.display().to_string(), target.to_owned()], shell, || {
-            let tree = clone_tree(open_path(source)?.as_fd(), "", reach)?;
+        self.bind_opened(source, &open_path(source)?, target, reach, flags, trace)
+    }
+
+    fn bind_opened(
+        &self,
+        path: &Path,
+        source: &OwnedFd,
+        target: &str,
+        reach: Reach,
+        flags: u64,
+        trace: &mut Trace,
+    ) -> Result<OwnedFd, SysError> {
+        let shell = format!("mount --bind {} {target}", path.display());
+        trace.run("open_tree", [path.display().to_string(), target.to_owned()], shell, || {
+            let tree = clone_tree(source.as_fd(), "", reach)?;
             if flags != 0 {
                 set_attributes(tree.as_fd(), flags, reach)?;
             }
@@ -205,13 +232,13 @@ impl HostSide<'_> {
     }
 
     /// A bind mount in which root inside is root of the files: what the host's uid 0 owns shows as uid 0.
-    fn idmapped(&self, source: &Path, target: &str, flags: u64, trace: &mut Trace) -> Result<OwnedFd, SysError> {
-        let mount = self.bind(source, target, Reach::Recursive, flags, trace)?;
+    fn idmapped(&self, path: &Path, source: &OwnedFd, target: &str, flags: u64, trace: &mut Trace) -> Result<OwnedFd, SysError> {
+        let mount = self.bind_opened(path, source, target, Reach::Recursive, flags, trace)?;
         if let Some((user_namespace, map)) = self.user_namespace {
-            let shell = format!("mount --bind -o X-mount.idmap=b:0:{}:{} {} {target}", map.base, map.size, source.display());
-            trace.run("mount_setattr", ["MOUNT_ATTR_IDMAP".to_owned(), source.display().to_string()], shell, || {
+            let shell = format!("mount --bind -o X-mount.idmap=b:0:{}:{} {} {target}", map.base, map.size, path.display());
+            trace.run("mount_setattr", ["MOUNT_ATTR_IDMAP".to_owned(), path.display().to_string()], shell, || {
                 set_idmap(mount.as_fd(), user_namespace, Reach::Recursive)
-                    .map_err(|error| SysError::new("mount_setattr", format!("MOUNT_ATTR_IDMAP {}", source.display()), error.source))
+                    .map_err(|error| SysError::new("mount_setattr", format!("MOUNT_ATTR_IDMAP {}", path.display()), error.source))
             })?;
         }
         Ok(mount)

@@ -190,12 +190,10 @@ impl Init<'_> {
                 What::Sysfs => self.make(trace, "sysfs", target, &[], attr::RDONLY | COMMON)?,
                 What::Devpts => self.devpts(trace, target)?,
                 What::Mqueue => self.make(trace, "mqueue", target, &[], COMMON)?,
-                What::Tmpfs { size, mode, noexec, read_only } => {
+                What::Tmpfs { size, mode, attributes } => {
                     let mut options = vec![("mode", format!("{mode:o}"))];
                     options.extend(size.map(|bytes| ("size", bytes.to_string())));
-                    let flags =
-                        attr::NOSUID | attr::NODEV | if *noexec { attr::NOEXEC } else { 0 } | if *read_only { attr::RDONLY } else { 0 };
-                    self.make(trace, "tmpfs", target, &options, flags)?
+                    self.make(trace, "tmpfs", target, &options, attr::NOSUID | attr::NODEV | attributes)?
                 }
             });
         }

@@ -19,6 +19,11 @@ pub mod attr {
     pub const NOSUID: u64 = 0x2;
     pub const NODEV: u64 = 0x4;
     pub const NOEXEC: u64 = 0x8;
+    pub const NOATIME: u64 = 0x10;
+    /// All bits of the choice between updating access times or not.
+    pub(super) const ATIME: u64 = 0x70;
+    /// Linux 5.10.
+    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
     pub(super) const IDMAP: u64 = 0x0010_0000;
 }
 
@@ -142,7 +147,9 @@ fn mount_setattr(mount: BorrowedFd<'_>, subject: &str, reach: Reach, attributes:
 
 /// Adds attributes to a mount. See mount_setattr(2).
 pub fn set_attributes(mount: BorrowedFd<'_>, attributes: u64, reach: Reach) -> Result<(), SysError> {
-    let change = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // One of a choice is set by clearing the whole choice with it.
+    let attr_clr = if attributes & attr::ATIME == 0 { 0 } else { attr::ATIME };
+    let change = libc::mount_attr { attr_set: attributes, attr_clr, propagation: 0, userns_fd: 0 };
     mount_setattr(mount, &format!("{attributes:#x}"), reach, &change)
 }
 

@@ -179,6 +179,32 @@ pub struct Mount {
     /// `tmpfs` only: octal mode, for instance `"1777"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// `volume` only: a folder of the volume, in the volume's place; made when it is missing. A symbolic link on the way is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "cache/v1")]
+    pub sub_path: Option<String>,
+    /// `volume` only: leave an empty one empty, instead of filling it with what the image has at the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_copy: bool,
+    /// What the mount forbids: words of mount(8). `nodev` is always so, and for `tmpfs` `nosuid` as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<MountOption>,
+}
+
+/// See mount(8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MountOption {
+    /// No program is executed from it.
+    Noexec,
+    /// Set-user-ID, set-group-ID and file capabilities are without effect.
+    Nosuid,
+    /// Device nodes are without effect.
+    Nodev,
+    /// Reading does not change access times.
+    Noatime,
+    /// Symbolic links are not followed.
+    Nosymfollow,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -216,10 +216,11 @@ fn mounts(start: Start<'_>) -> Result<Vec<down::Mount>, ConvertError> {
     let anonymous = start.volumes.iter().filter(|(target, _)| target.starts_with('/') && !taken.contains(target));
     let anonymous = anonymous.map(|(target, id)| {
         Ok(down::Mount {
-            source: down::MountSource::Volume { id: id.clone(), copy_up: true },
+            source: down::MountSource::Volume { id: id.clone(), copy_up: true, sub_path: None },
             target: target.clone(),
             read_only: false,
             propagation: down::Propagation::Private,
+            options: Vec::new(),
         })
     });
     own.chain(anonymous).collect()
@@ -232,7 +233,7 @@ fn mount(mount: &up::Mount, volumes: &BTreeMap<String, VolumeId>) -> Result<down
         up::MountType::Volume => {
             let key = mount.source.clone().unwrap_or_else(|| plain_path(&mount.target));
             let id = volumes.get(&key).cloned().ok_or(ConvertError::NoVolume(key))?;
-            down::MountSource::Volume { id, copy_up: true }
+            down::MountSource::Volume { id, copy_up: !mount.no_copy, sub_path: mount.sub_path.clone() }
         }
         up::MountType::Tmpfs => {
             down::MountSource::Tmpfs { size: mount.size.map(|bytes| bytes.0), mode: mount.mode.as_deref().and_then(parse_mode) }
@@ -243,7 +244,15 @@ fn mount(mount: &up::Mount, volumes: &BTreeMap<String, VolumeId>) -> Result<down
         Some(up::Propagation::HostToContainer) => down::Propagation::HostToContainer,
         Some(up::Propagation::Bidirectional) => down::Propagation::Bidirectional,
     };
-    Ok(down::Mount { source, target: mount.target.clone(), read_only: mount.read_only, propagation })
+    let option = |option: &up::MountOption| match option {
+        up::MountOption::Noexec => down::MountOption::Noexec,
+        up::MountOption::Nosuid => down::MountOption::Nosuid,
+        up::MountOption::Nodev => down::MountOption::Nodev,
+        up::MountOption::Noatime => down::MountOption::Noatime,
+        up::MountOption::Nosymfollow => down::MountOption::Nosymfollow,
+    };
+    let options = mount.options.iter().map(option).collect();
+    Ok(down::Mount { source, target: mount.target.clone(), read_only: mount.read_only, propagation, options })
 }
 
 /// What is run: program, environment, folder, user.

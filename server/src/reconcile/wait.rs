@@ -29,7 +29,7 @@ pub async fn wait(store: &Store, uid: &PodId, condition: WaitCondition) -> Resul
 
 /// A container that is gone meets every condition: nothing more will happen to it.
 fn is_met(watched: &Watched, condition: WaitCondition) -> bool {
-    let Some(record) = watched.record.as_ref().filter(|record| !watched.removed && !record.buried) else { return true };
+    let Some(record) = watched.record.as_ref().filter(|_| !watched.removed) else { return true };
     let status = &record.status;
     match condition {
         WaitCondition::Exited => match status.phase {

@@ -36,8 +36,6 @@ pub struct ContainerRecord {
     pub wish: Wish,
     pub status: Arc<ContainerStatus>,
     pub progress: Progress,
-    /// Gone for users: only reconcile still sees it, until nothing of it is left on the machine.
-    pub buried: bool,
     pub(super) status_version: u64,
     json: OnceLock<Arc<str>>,
 }
@@ -54,7 +52,6 @@ impl Clone for ContainerRecord {
             wish: self.wish.clone(),
             status: Arc::clone(&self.status),
             progress: self.progress.clone(),
-            buried: self.buried,
             status_version: self.status_version,
             json: self.json.clone(),
         }
@@ -192,7 +189,6 @@ impl ContainerRecord {
             wish: Wish::default(),
             status: ContainerStatus::default(),
             progress: Progress::default(),
-            buried: false,
         })
     }
 
@@ -208,7 +204,6 @@ impl ContainerRecord {
             wish: parts.wish,
             status: Arc::new(parts.status),
             progress: parts.progress,
-            buried: parts.buried,
             status_version: 0,
             json: OnceLock::new(),
         }
@@ -225,7 +220,6 @@ pub(super) struct LoadedContainer {
     pub(super) wish: Wish,
     pub(super) status: ContainerStatus,
     pub(super) progress: Progress,
-    pub(super) buried: bool,
 }
 
 impl Store {
@@ -240,7 +234,7 @@ impl Store {
                 return Err(not_found());
             }
             let from: PodId = format!("{key:0<32}").parse().map_err(|_| not_found())?;
-            let mut found = tables.containers.range(from..).take_while(|(uid, _)| uid.as_str().starts_with(key)).filter(|(_, r)| !r.buried);
+            let mut found = tables.containers.range(from..).take_while(|(uid, _)| uid.as_str().starts_with(key));
             match (found.next(), found.next()) {
                 (Some((_, record)), None) => Ok(Arc::clone(record)),
                 (Some(_), Some(_)) => Err(Lookup::Ambiguous { key: key.to_owned(), matches: 2 + found.count() }),
@@ -249,12 +243,12 @@ impl Store {
         })
     }
 
-    /// By uid, buried ones too: for reconcile.
+    /// By the whole uid: for reconcile.
     pub fn container_by_uid(&self, uid: &PodId) -> Option<Arc<ContainerRecord>> {
         self.inner.writer.read(|tables| tables.containers.get(uid).cloned())
     }
 
-    /// Every container there is a row of, buried ones too: for the sweep.
+    /// Every container there is a row of.
     pub fn all_containers(&self) -> Vec<Arc<ContainerRecord>> {
         self.inner.writer.read(|tables| tables.containers.values().cloned().collect())
     }
@@ -413,20 +407,6 @@ impl Store {
         })
     }
 
-    /// Takes the container out of users' sight and frees its name; its row, and so its user ids, stay until nothing is left on the machine.
-    /// For reconcile only.
-    pub async fn bury_container(&self, uid: &PodId) -> Result<(), StoreError> {
-        let staged = self.inner.writer.write(|stage| {
-            current(stage, uid)?;
-            let version = stage.next_revision();
-            let piece =
-                Piece::new("UPDATE containers SET buried = 1, resource_version = ? WHERE uid = ?", [version.into(), uid.as_str().into()]);
-            stage.put(Change::ContainerBuried { uid: uid.clone(), version }, piece);
-            Ok(())
-        })?;
-        staged.durable().await
-    }
-
     /// The last step of a deletion; readers see it before it is durable, because the wish for it is. For reconcile only.
     pub fn remove_container(&self, uid: &PodId, events: Vec<NewEvent>) -> Result<Pending<()>, StoreError> {
         self.inner.writer.write(|stage| {
@@ -500,7 +480,6 @@ fn new_record(
         wish: Wish::default(),
         status,
         progress: Progress::default(),
-        buried: false,
     }))
 }
 

@@ -122,7 +122,7 @@ pub async fn settle_restored(path: &Path, clock: Arc<dyn Clock>, instance: Optio
     let digits = |layer: &crate::model::image::ImageLayer| layer.diff_id.trim_start_matches("sha256:").to_owned();
     let restored = Restored {
         instance: store.instance_id().to_string(),
-        containers: store.all_containers().iter().filter(|record| !record.buried).count(),
+        containers: store.all_containers().len(),
         volumes: store.volume_ids(),
         tokens: store.tokens().len(),
         images: store.images().iter().map(|image| (image.name(), image.layers.iter().map(digits).collect())).collect(),

@@ -75,7 +75,7 @@ impl Store {
         let phases = [Phase::Created, Phase::Running, Phase::Paused, Phase::Exited, Phase::Restarting, Phase::Dead];
         let mut counts = phases.map(|phase| (phase, 0));
         self.inner.writer.read(|tables| {
-            for record in tables.containers.values().filter(|record| !record.buried) {
+            for record in tables.containers.values() {
                 counts[record.status.phase as usize].1 += 1;
             }
         });

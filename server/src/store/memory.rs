@@ -20,7 +20,7 @@ use crate::model::{ContainerSpec, ContainerStatus};
 pub(super) struct Tables {
     /// The newest number handed out: of a resource version or of an event.
     pub(super) revision: u64,
-    /// All of them, buried ones too. Ordered, so that a prefix of a uid is a range.
+    /// Ordered, so that a prefix of a uid is a range.
     pub(super) containers: BTreeMap<PodId, Arc<ContainerRecord>>,
     /// Those that users see.
     pub(super) container_names: BTreeMap<String, PodId>,
@@ -44,7 +44,6 @@ pub(super) enum Change {
     ContainerWish { uid: PodId, wish: Wish, deletion: Option<Timestamp>, version: u64 },
     ContainerSpec { uid: PodId, edit: Box<SpecEdit>, version: u64 },
     ContainerStatus { uid: PodId, status: Arc<ContainerStatus>, progress: Progress, version: u64 },
-    ContainerBuried { uid: PodId, version: u64 },
     ContainerRemoved { uid: PodId, version: u64 },
     NextSlot(u16),
     ImagePut(Arc<ImageRecord>),
@@ -92,12 +91,6 @@ impl Tables {
                 record.progress = progress.clone();
                 record.status_version = *version;
             }),
-            Change::ContainerBuried { uid, version } => {
-                if let Some(record) = self.containers.get(uid) {
-                    self.container_names.remove(&record.meta.name);
-                }
-                self.edit_container(uid, *version, |record| record.buried = true);
-            }
             Change::ContainerRemoved { uid, version } => self.remove_container(uid, *version),
             Change::NextSlot(slot) => self.next_slot = *slot,
             Change::ImagePut(record) => self.put_image(record),
@@ -137,9 +130,7 @@ impl Tables {
 
     fn add_container(&mut self, record: &Arc<ContainerRecord>) {
         self.revision = self.revision.max(record.version());
-        if !record.buried {
-            self.container_names.insert(record.meta.name.clone(), record.uid.clone());
-        }
+        self.container_names.insert(record.meta.name.clone(), record.uid.clone());
         if let Some(slot) = record.uid_slot {
             self.slots.insert(slot, record.uid.clone());
         }
@@ -163,9 +154,7 @@ impl Tables {
     fn remove_container(&mut self, uid: &PodId, version: u64) {
         self.revision = self.revision.max(version);
         let Some(record) = self.containers.remove(uid) else { return };
-        if !record.buried {
-            self.container_names.remove(&record.meta.name);
-        }
+        self.container_names.remove(&record.meta.name);
         if let Some(slot) = record.uid_slot {
             self.slots.remove(&slot);
         }
@@ -189,7 +178,6 @@ impl Change {
             Change::ContainerWish { uid, .. }
             | Change::ContainerSpec { uid, .. }
             | Change::ContainerStatus { uid, .. }
-            | Change::ContainerBuried { uid, .. }
             | Change::ContainerRemoved { uid, .. } => Some(uid),
             _ => None,
         }

@@ -199,7 +199,6 @@ fn container(row: &SqliteRow) -> Result<ContainerRecord, StoreError> {
         wish: document(row, "desired")?,
         status: document(row, "status")?,
         progress: document(row, "progress")?,
-        buried: row.get::<i64, _>("buried") != 0,
     }))
 }
 

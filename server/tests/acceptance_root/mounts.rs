@@ -21,6 +21,10 @@ pub(crate) fn tests() -> Vec<Test> {
         bad_mounts_name_their_field,
         links_in_an_image_do_not_lead_out,
         the_engines_own_folders_cannot_be_bound,
+        options_forbid_what_they_say,
+        a_folder_of_a_volume_is_mounted_alone,
+        a_link_in_a_volume_leads_no_sub_path_out,
+        a_volume_can_stay_empty,
     ]
 }
 
@@ -152,6 +156,8 @@ fn bad_mounts_name_their_field(scope: &Scope<'_>) {
     refused(json!({"type": "tmpfs", "target": "/x", "mode": "999"}), "mode");
     refused(json!({"type": "tmpfs", "target": "/x", "size": -1}), "size");
     refused(json!({"type": "floppy", "target": "/x"}), "type");
+    refused(json!({"type": "tmpfs", "target": "/x", "options": ["fast"]}), "options/0");
+    refused(json!({"type": "volume", "source": "v", "target": "/x", "subPath": "../x"}), "subPath");
 }
 
 /// Folders of the image that are links to the host's: what Berth mounts or writes there must land inside, or be refused.
@@ -200,4 +206,71 @@ fn the_engines_own_folders_cannot_be_bound(scope: &Scope<'_>) {
             answer.problem(422);
         }
     }
+}
+
+fn options_forbid_what_they_say(scope: &Scope<'_>) {
+    let folder = host_folder(scope);
+    let volume = volume(scope);
+    let options = json!(["noexec", "nosuid", "noatime", "nosymfollow"]);
+    let container = scope.idle_with(with_mounts(json!([
+        {"type": "tmpfs", "target": "/t", "options": options},
+        {"type": "bind", "source": folder, "target": "/b", "options": options},
+        {"type": "volume", "source": volume, "target": "/v", "options": options},
+        {"type": "tmpfs", "target": "/free"},
+    ])));
+    for target in ["/t", "/b", "/v"] {
+        let ran = container.exec(&["sh", "-c", &format!("cp /bin/busybox {target}/echo && {target}/echo ran")]);
+        assert!(ran.stdout.is_empty() && ran.stderr.contains("Permission denied"), "{target}: {ran:?}");
+        let read = container.exec(&["sh", "-c", &format!("echo x > {target}/file; ln -s file {target}/link; cat {target}/link")]);
+        assert!(read.stderr.contains("Too many levels of symbolic links"), "{target}: {read:?}");
+        // See proc_pid_mountinfo(5): the sixth field.
+        let flags = container.exec_output(&["awk", &format!("$5 == \"{target}\" {{ print $6 }}"), "/proc/self/mountinfo"]);
+        for flag in ["noexec", "nosuid", "nodev", "noatime", "nosymfollow"] {
+            assert!(flags.trim().split(',').any(|one| one == flag), "{target}: {flag} is not in {flags}");
+        }
+    }
+    assert_eq!(container.exec_output(&["sh", "-c", "cp /bin/busybox /free/echo && /free/echo ran"]), "ran\n");
+}
+
+fn a_folder_of_a_volume_is_mounted_alone(scope: &Scope<'_>) {
+    let volume = volume(scope);
+    let mount = |path: &str| json!({"type": "volume", "source": volume, "target": "/data", "subPath": path});
+    let whole = scope.idle_with(with_mounts(json!([{"type": "volume", "source": volume, "target": "/data"}])));
+    let part = scope.idle_with(with_mounts(json!([mount("made/for/it")])));
+    // Made as root's inside, each on the way.
+    assert_eq!(whole.exec_output(&["stat", "-c", "%u %a", "/data/made", "/data/made/for/it"]), "0 755\n0 755\n");
+    part.exec_output(&["sh", "-c", "echo below > /data/file"]);
+    assert_eq!(whole.exec_output(&["cat", "/data/made/for/it/file"]), "below\n");
+    assert_eq!(part.exec_output(&["ls", "/data/.."]), part.exec_output(&["ls", "/"]), "it can look at what is beside it");
+    whole.exec_output(&["touch", "/data/flat"]);
+    let refused = scope.create(json!({"command": ["true"], "mounts": [mount("flat")]})).post("/start", &json!({})).problem(422);
+    assert_eq!((&refused["operation"]["stage"], &refused["operation"]["errno"]), (&json!("mounts"), &json!("ENOTDIR")), "{refused:#}");
+}
+
+/// CVE-2017-1002101, CVE-2021-25741.
+fn a_link_in_a_volume_leads_no_sub_path_out(scope: &Scope<'_>) {
+    let volume = volume(scope);
+    let whole = scope.idle_with(with_mounts(json!([{"type": "volume", "source": volume, "target": "/data"}])));
+    whole.exec_output(&[
+        "sh",
+        "-c",
+        "ln -s / /data/root; ln -s ../../../../etc /data/up; mkdir /data/real; ln -s real /data/near; ln -s / /data/real/root",
+    ]);
+    for path in ["root", "up", "up/ssl", "near", "real/root/etc", "root/made"] {
+        let mount = json!({"type": "volume", "source": volume, "target": "/mnt", "subPath": path});
+        let refused = scope.create(json!({"command": ["true"], "mounts": [mount]})).post("/start", &json!({})).problem(422);
+        // A folder was asked for, and a link is none.
+        assert!(["ELOOP", "ENOTDIR"].contains(&refused["operation"]["errno"].as_str().unwrap()), "{path}: {refused:#}");
+    }
+    assert!(!std::path::Path::new("/made").exists());
+}
+
+fn a_volume_can_stay_empty(scope: &Scope<'_>) {
+    let volume = volume(scope);
+    let mount = |no_copy: bool| json!([{"type": "volume", "source": volume, "target": "/etc", "noCopy": no_copy}]);
+    let empty = scope.idle_with(with_mounts(mount(true)));
+    assert_eq!(empty.exec(&["ls", "/etc/passwd"]).exit_code, 1);
+    empty.delete();
+    let filled = scope.idle_with(with_mounts(mount(false)));
+    assert_eq!(filled.exec(&["ls", "/etc/passwd"]).exit_code, 0);
 }

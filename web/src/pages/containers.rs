@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::container::Can;
 use super::first::{self, Step};
-use super::parts::{Badge, Gauge, State};
+use super::parts::{Badge, Gauge, Paging, State};
 use crate::format::Moment;
 use crate::frame::Frame;
 use crate::routes;
@@ -74,8 +74,10 @@ impl Containers {
         if query.is_empty() { "/containers".to_owned() } else { format!("/containers?{}", query.join("&")) }
     }
 
-    fn first_link(&self) -> String {
-        self.link(&self.selector, self.phase, None)
+    fn paging(&self) -> Paging {
+        let page = |token: Option<&str>| self.link(&self.selector, self.phase, token);
+        let next = self.next.as_deref().map(|token| page(Some(token)));
+        Paging { first: page(None), next, later_page: self.later_page, remaining: self.remaining }
     }
 
     fn every_state_link(&self) -> String {
@@ -92,10 +94,6 @@ impl Containers {
 
     fn label_link(&self, key: &str, value: &str) -> String {
         self.link(&format!("{key}={value}"), self.phase, None)
-    }
-
-    fn next_link(&self, token: &str) -> String {
-        self.link(&self.selector, self.phase, Some(token))
     }
 }
 

@@ -68,6 +68,12 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("autoRemove", "/spec/autoRemove"),
     ("logMaxSize", "/spec/logging/maxSize"),
     ("logMaxFiles", "/spec/logging/maxFiles"),
+    ("healthTest", "/spec/healthcheck/test"),
+    ("healthInterval", "/spec/healthcheck/intervalSeconds"),
+    ("healthTimeout", "/spec/healthcheck/timeoutSeconds"),
+    ("healthRetries", "/spec/healthcheck/retries"),
+    ("healthStartPeriod", "/spec/healthcheck/startPeriodSeconds"),
+    ("healthStartInterval", "/spec/healthcheck/startIntervalSeconds"),
     // Of the form that uploads an image: the parameters of its request, and the body.
     ("format", "/format"),
     ("reference", "/query/reference"),

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::first::{self, Step};
 use super::form::CreateForm;
+use super::parts::Paging;
 use crate::format::Moment;
 use crate::frame::Frame;
 use crate::routes;
@@ -13,6 +14,10 @@ use crate::routes;
 pub struct Images {
     pub frame: Frame,
     pub rows: Vec<ImageRow>,
+    pub paging: Paging,
+    /// Of all pages.
+    pub count: u64,
+    /// Of all pages, each layer once.
     pub total_bytes: u64,
     /// To upload another.
     pub form: CreateForm,
@@ -66,7 +71,7 @@ impl Images {
     }
 
     fn upload_is_open(&self) -> bool {
-        self.rows.is_empty() || !self.form.errors.is_empty()
+        self.count == 0 || !self.form.errors.is_empty()
     }
 }
 

@@ -33,8 +33,8 @@ pub use events::{EventRow, Events};
 pub use form::{CreateForm, FIELDS, FieldError};
 pub use images::{ImagePage, ImageRow, Images};
 pub use login::{Login, Refused};
-pub use parts::{Badge, Gauge, State};
-pub use system::{Feature, HostFact, System};
+pub use parts::{Badge, Gauge, Paging, State};
+pub use system::{DiskShare, Feature, HostFact, System};
 pub use volumes::{VolumeRow, Volumes};
 
 /// Anything that can be sent to a browser.

@@ -150,6 +150,25 @@ impl Gauge {
     }
 }
 
+/// Where the other pages of a list are.
+#[derive(Debug, Clone, Default)]
+pub struct Paging {
+    pub first: String,
+    pub next: Option<String>,
+    /// This is not the first one.
+    pub later_page: bool,
+    /// More than what was shown up to here.
+    pub remaining: u64,
+}
+
+impl Paging {
+    /// Of the list at `path`, whose next page begins after `token`.
+    pub fn new(path: &str, token: Option<&str>, later_page: bool, remaining: u64) -> Self {
+        let next = token.map(|token| format!("{path}?continue={}", crate::routes::encode(token)));
+        Paging { first: path.to_owned(), next, later_page, remaining }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,19 @@ pub struct System {
     pub features: Vec<Feature>,
     /// Containers by state, images and the like: catalogue key and number.
     pub counts: Vec<(&'static str, u64)>,
+    /// What is on disk; why it is not known where it could not be measured in time.
+    pub disk: Result<Vec<DiskShare>, String>,
+}
+
+/// What one kind of thing takes of the disk.
+#[derive(Debug, Clone)]
+pub struct DiskShare {
+    /// Catalogue key of the kind.
+    pub key: &'static str,
+    pub count: u64,
+    pub active: u64,
+    pub bytes: u64,
+    pub reclaimable_bytes: u64,
 }
 
 /// A fact with the catalogue key of its name.

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::form::CreateForm;
+use super::parts::Paging;
 use crate::format::Moment;
 use crate::frame::Frame;
 use crate::routes;
@@ -12,7 +13,8 @@ use crate::routes;
 pub struct Volumes {
     pub frame: Frame,
     pub rows: Vec<VolumeRow>,
-    /// To make one; its only field is `name`.
+    pub paging: Paging,
+    /// To make one: its `name` and `labels`.
     pub form: CreateForm,
 }
 

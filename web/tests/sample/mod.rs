@@ -365,7 +365,8 @@ fn volumes(frame: Frame, faults: bool) -> Volumes {
     }
     let rows =
         vec![row("cache", &["web", "site-builder"], &[]), row("etcd-data", &["etcd"], &[("tier", "db")]), row("left-over", &[], &[])];
-    Volumes { frame, rows: if faults { vec![] } else { rows }, form }
+    let paging = Paging::new("/volumes", Some("after.left-over"), true, 12);
+    Volumes { frame, rows: if faults { vec![] } else { rows }, paging: if faults { Paging::default() } else { paging }, form }
 }
 
 fn namespaces(frame: Frame, head: Head) -> Namespaces {
@@ -655,7 +656,8 @@ fn images(frame: Frame, empty: bool) -> Images {
         row(&[], "0f1e2d3c4b5a6978", 2_015_232, 1, &[], 0),
     ];
     let rows = if empty { vec![] } else { rows };
-    Images { frame, total_bytes: rows.iter().map(|row| row.size).sum(), rows, form: CreateForm::default() }
+    let (count, total_bytes) = (rows.len() as u64, rows.iter().map(|row| row.size).sum());
+    Images { frame, paging: Paging::default(), count, total_bytes, rows, form: CreateForm::default() }
 }
 
 fn image(frame: Frame) -> ImagePage {
@@ -696,6 +698,7 @@ fn terminal(frame: Frame, head: Head, executed: bool) -> Terminal {
 fn system(frame: Frame) -> System {
     let fact = |key, value: &str| HostFact { key, value: value.into() };
     let feature = |name: &str, missing: Option<&str>| Feature { name: name.into(), missing: missing.map(Into::into) };
+    let share = |key, count, active, bytes, reclaimable_bytes| DiskShare { key, count, active, bytes, reclaimable_bytes };
     System {
         frame,
         facts: vec![
@@ -724,6 +727,12 @@ fn system(frame: Frame) -> System {
             feature("user-namespaces", None),
         ],
         counts: vec![("count.running", 4), ("count.containers", 9), ("count.images", 4), ("count.events", 1042)],
+        disk: Ok(vec![
+            share("share.images", 4, 3, 236_796_928, 2_015_232),
+            share("share.containers", 9, 4, 1_048_576, 524_288),
+            share("share.volumes", 3, 2, 73_400_320, 8192),
+            share("share.logs", 9, 4, 12_582_912, 4096),
+        ]),
     }
 }
 

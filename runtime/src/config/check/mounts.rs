@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, PLAIN_ABSOLUTE, is_plain_absolute, shorten};
+use super::{ConfigError, PLAIN_ABSOLUTE, is_plain_absolute, is_plain_below, shorten};
 use crate::config::{Mount, MountSource, Propagation};
 
 const MAX_MOUNTS: usize = 256;
@@ -58,6 +58,9 @@ fn check_source(mount: &Mount, privileged: bool) -> Result<(), (&'static str, St
         MountSource::Tmpfs { mode: Some(mode), .. } if *mode > 0o7777 => Err(("source/mode", "must be at most 7777 (octal)".to_owned())),
         MountSource::Tmpfs { size: Some(size), .. } if *size == 0 || i64::try_from(*size).is_err() => {
             Err(("source/size", "must be at least 1 byte: 0 would be no limit".to_owned()))
+        }
+        MountSource::Volume { sub_path: Some(path), .. } if !is_plain_below(path) => {
+            Err(("source/subPath", "must be a path below the volume, without `.` and `..`".to_owned()))
         }
         MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Tmpfs { .. } => Ok(()),
     }

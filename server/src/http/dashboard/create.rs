@@ -22,6 +22,8 @@ use crate::store::ListQuery;
 
 /// Names offered to join; more would not be read.
 const JOINABLE: usize = 50;
+/// Volumes shown as examples of what to write.
+const VOLUMES: usize = 8;
 
 /// A link may bring values along: `?image=busybox`.
 pub(super) async fn show(State(state): State<AppState>, visit: Visit, Query(given): Query<Fields>) -> ApiResult<Html<String>> {
@@ -95,7 +97,7 @@ pub(super) fn faults(error: &ApiError) -> Vec<PageFault> {
 fn page(state: &App, visit: Visit, form: CreateForm) -> Create {
     let images = state.store.images();
     let running = ListQuery { phase: Some(Phase::Running), limit: Some(JOINABLE), ..ListQuery::default() };
-    let volumes = state.store.list_volumes(&ListQuery { limit: Some(JOINABLE), ..ListQuery::default() });
+    let volumes = state.store.list_volumes(&ListQuery { limit: Some(VOLUMES), ..ListQuery::default() });
     let joinable = state.store.list_containers(&running).map(|page| page.items).unwrap_or_default();
     Create {
         images: images.iter().flat_map(|image| &image.references).map(|reference| convert::image_name(reference)).collect(),

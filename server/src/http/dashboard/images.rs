@@ -3,19 +3,20 @@
 use std::io;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use multer::{Field, Multipart};
 use tokio_util::io::StreamReader;
-use web::pages::{CreateForm, ImagePage, ImageRow, Images};
+use web::pages::{CreateForm, ImagePage, ImageRow, Images, Paging};
 
 use super::convert;
 use super::create::faults;
 use super::form::{self, Fields};
 use super::visit::{Visit, html, with_flash};
+use super::volumes::{PAGE, WantedPage};
 use crate::http::auth::{Caller, Role};
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::state::{App, AppState};
@@ -27,8 +28,8 @@ use crate::model::name::Reference;
 /// Of the fields before the file, each.
 const MAX_FIELD_BYTES: usize = 64 << 10;
 
-pub(super) async fn page(State(state): State<AppState>, visit: Visit) -> ApiResult<Html<String>> {
-    html(&listed(&state, visit, CreateForm::default()))
+pub(super) async fn page(State(state): State<AppState>, visit: Visit, Query(wanted): Query<WantedPage>) -> ApiResult<Html<String>> {
+    html(&listed(&state, visit, CreateForm::default(), &wanted.token))
 }
 
 pub(super) async fn one(State(state): State<AppState>, Path(reference): Path<String>, visit: Visit) -> ApiResult<Html<String>> {
@@ -91,7 +92,7 @@ pub(super) async fn upload(
             for fault in form.errors.iter_mut().filter(|fault| !fault.path.starts_with('/')) {
                 fault.path = "/body".to_owned();
             }
-            Ok((error.code().status(), html(&listed(&state, visit, form))?).into_response())
+            Ok((error.code().status(), html(&listed(&state, visit, form, ""))?).into_response())
         }
     }
 }
@@ -151,15 +152,23 @@ fn malformed(error: multer::Error) -> ApiError {
     ApiError::new(ErrorCode::MalformedRequest, format!("the upload cannot be read: {error}"))
 }
 
-fn listed(state: &App, visit: Visit, form: CreateForm) -> Images {
+/// The newest first; `after` is the id of the last one that the page before showed.
+fn listed(state: &App, visit: Visit, form: CreateForm, after: &str) -> Images {
     let images: Vec<Image> = state.store.images().iter().map(|record| state.store.image_model(record)).collect();
     // Layers that images share are on the disk once.
     let layers: std::collections::BTreeMap<_, _> =
         images.iter().flat_map(|image| &image.status.layers).map(|layer| (&layer.diff_id, layer.size)).collect();
     let now = visit.now;
+    // One that is gone meanwhile: from the beginning.
+    let from = images.iter().position(|image| image.status.id == after).map_or(0, |last| last + 1);
+    let shown = &images[from..(from + PAGE).min(images.len())];
+    let remaining = images.len() - from - shown.len();
+    let next = shown.last().filter(|_| remaining > 0).map(|last| last.status.id.as_str());
     Images {
+        count: images.len() as u64,
         total_bytes: layers.values().sum(),
-        rows: images.iter().map(|image| row(image, now)).collect(),
+        paging: Paging::new("/images", next, from > 0, remaining as u64),
+        rows: shown.iter().map(|image| row(image, now)).collect(),
         frame: visit.calls(["/api/v1/images".to_owned()]),
         form,
     }

@@ -6,25 +6,45 @@ use axum::extract::State;
 use axum::response::Html;
 use runtime::status::HostFacts;
 use web::format;
-use web::pages::{Feature, HostFact, System};
+use web::pages::{DiskShare, Feature, HostFact, System};
 
 use super::ask::patiently;
 use super::visit::{Visit, html};
 use crate::http::error::ApiResult;
 use crate::http::state::{App, AppState};
+use crate::http::system::df::{self, DiskUsageReport};
 use crate::model::Phase;
 use crate::store::ListQuery;
 
 pub(super) async fn page(State(state): State<AppState>, visit: Visit) -> ApiResult<Html<String>> {
     let facts = patiently(async { Ok(state.facts().await?) }).await?;
+    let disk = patiently(df::report(&state)).await.map(|report| shares(&report)).map_err(|error| error.detail().to_owned());
     html(&System {
+        disk,
         counts: counts(&state),
         features: facts.features.iter().map(|(name, state)| feature(name, state)).collect(),
         cgroup_mode: facts.cgroup_mode.clone(),
         controllers: facts.controllers.clone(),
         facts: host(&state, &facts),
-        frame: visit.calls(["/api/v1/system".to_owned()]),
+        frame: visit.calls(["/api/v1/system".to_owned(), "/api/v1/system/df".to_owned()]),
     })
+}
+
+fn shares(report: &DiskUsageReport) -> Vec<DiskShare> {
+    let kinds = [
+        ("share.images", &report.images),
+        ("share.containers", &report.containers),
+        ("share.volumes", &report.volumes),
+        ("share.logs", &report.logs),
+    ];
+    let share = |(key, share): (&'static str, &df::DiskShare)| DiskShare {
+        key,
+        count: share.count,
+        active: share.active,
+        bytes: share.bytes,
+        reclaimable_bytes: share.reclaimable_bytes,
+    };
+    kinds.map(share).to_vec()
 }
 
 fn feature(name: &str, state: &str) -> Feature {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::error::ApiResult;
-use crate::http::state::AppState;
+use crate::http::state::{App, AppState};
 use crate::model::Phase;
 use crate::store::ContainerRecord;
 
@@ -60,6 +60,11 @@ impl DiskShare {
             "volumes": {"count": 1, "active": 0, "bytes": 8192, "reclaimableBytes": 8192},
             "logs": {"count": 1, "active": 1, "bytes": 8192, "reclaimableBytes": 0}}))))]
 pub async fn get_disk_usage(State(state): State<AppState>) -> ApiResult<Json<DiskUsageReport>> {
+    report(&state).await.map(Json)
+}
+
+/// The same for the dashboard.
+pub async fn report(state: &App) -> ApiResult<DiskUsageReport> {
     let measured = state.usage.measure().await?;
     let containers = state.store.all_containers();
     let used: BTreeSet<&str> = containers.iter().map(|record| record.image.as_str()).collect();
@@ -80,7 +85,7 @@ pub async fn get_disk_usage(State(state): State<AppState>) -> ApiResult<Json<Dis
         report.images.reclaimable_bytes += if needed.contains(layer) { 0 } else { bytes };
     }
     let bytes = |kind: &str, id: &str| measured.of(kind, id).unwrap_or_default().bytes;
-    for record in containers.iter().filter(|record| !record.buried) {
+    for record in &containers {
         report.containers.add(bytes("container", record.uid.as_str()), is_active(record));
         report.logs.add(bytes("log", record.uid.as_str()), is_active(record));
     }
@@ -88,7 +93,7 @@ pub async fn get_disk_usage(State(state): State<AppState>) -> ApiResult<Json<Dis
     for volume in state.store.list_volumes(&Default::default())?.items {
         report.volumes.add(bytes("volume", volume.id.as_str()), !unused.contains(&volume.meta.name));
     }
-    Ok(Json(report))
+    Ok(report)
 }
 
 /// Not to be pruned: it runs, or is going to.

@@ -137,7 +137,7 @@ fn plan(state: &App, input: &PruneInput, selector: &Selector) -> Plan {
     let all = state.store.all_containers();
     let containers: Vec<_> = all
         .iter()
-        .filter(|record| input.containers && !record.buried && !is_active(record) && record.meta.deletion_timestamp.is_none())
+        .filter(|record| input.containers && !is_active(record) && record.meta.deletion_timestamp.is_none())
         .filter(|record| selector.matches(&record.meta.labels))
         .cloned()
         .collect();

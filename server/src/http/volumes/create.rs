@@ -1,5 +1,7 @@
 //! `POST /api/v1/volumes`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -9,9 +11,10 @@ use crate::http::error::ApiResult;
 use crate::http::extract::ApiJson;
 use crate::http::input::{self, MetadataInput};
 use crate::http::list;
-use crate::http::state::AppState;
+use crate::http::state::{App, AppState};
 use crate::model::volume::VolumeSpec;
 use crate::model::{Volume, name};
+use crate::store::VolumeRecord;
 
 /// A volume to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -32,11 +35,16 @@ pub struct VolumeInput {
     request_body(content = VolumeInput, example = json!({"metadata": {"name": "cache"}})),
     responses((status = 201, description = "Made", body = Volume, headers(("Location" = String, description = "Its address")))))]
 pub async fn create_volume(State(state): State<AppState>, ApiJson(input): ApiJson<VolumeInput>) -> ApiResult<Response> {
+    let record = create(&state, input).await?;
+    let json = list::json(&state.store.volume_model(&record))?;
+    Ok(list::created(format!("/api/v1/volumes/{}", record.meta.name), &json, &record.meta.resource_version))
+}
+
+/// The same for the dashboard.
+pub async fn create(state: &App, input: VolumeInput) -> ApiResult<Arc<VolumeRecord>> {
     let mut faults = input::kind_faults(input.kind.as_deref(), "Volume");
     faults.extend(input.metadata.faults());
     input::check(faults)?;
     let name = input.metadata.name.unwrap_or_else(|| name::generate("volume"));
-    let record = state.store.create_volume(&name, input.metadata.labels, input.metadata.annotations).await?;
-    let json = list::json(&state.store.volume_model(&record))?;
-    Ok(list::created(format!("/api/v1/volumes/{name}"), &json, &record.meta.resource_version))
+    Ok(state.store.create_volume(&name, input.metadata.labels, input.metadata.annotations).await?)
 }

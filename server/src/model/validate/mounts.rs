@@ -80,12 +80,33 @@ fn options(pointer: &str, mount: &Mount, faults: &mut Faults) {
             }
         }
     }
+    if mount.kind != MountType::Volume {
+        for (field, given) in [("subPath", mount.sub_path.is_some()), ("noCopy", mount.no_copy)] {
+            if given {
+                faults.add(format!("{pointer}/{field}"), "is only for volume mounts");
+            }
+        }
+    }
+    if mount.sub_path.as_deref().is_some_and(|path| !is_below(path)) {
+        faults.add(format!("{pointer}/subPath"), "must be a path below the volume's root, without `.`, `..` and NUL");
+    }
+    for (index, option) in mount.options.iter().enumerate() {
+        if mount.options[..index].contains(option) {
+            faults.add(format!("{pointer}/options/{index}"), "is there already");
+        }
+    }
     if mount.size.is_some_and(|size| size.0 == 0) {
         faults.add(format!("{pointer}/size"), "must be more than 0 bytes");
     }
     if let Some(mode) = mount.mode.as_deref().filter(|mode| parse_mode(mode).is_none()) {
         faults.add(format!("{pointer}/mode"), format!("{:?} must be an octal mode such as \"1777\"", shortened(mode)));
     }
+}
+
+/// Where it leads is what it says, but for symbolic links.
+fn is_below(path: &str) -> bool {
+    let plain = |part: &str| !matches!(part, "." | "..") && part.len() <= 255;
+    !path.is_empty() && path.len() < 4000 && !path.starts_with('/') && !path.contains('\0') && path.split('/').all(plain)
 }
 
 /// An octal mode of chmod(2), at most 7777.

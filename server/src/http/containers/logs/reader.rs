@@ -111,7 +111,7 @@ pub(super) fn follow(mut source: Source, mut growth: Growth, mut encoder: Encode
 
 /// Nothing more will be written: it does not run, and nobody has asked for it to run.
 fn is_over(seen: &Watched) -> bool {
-    let Some(record) = seen.record.as_ref().filter(|record| !seen.removed && !record.buried) else { return true };
+    let Some(record) = seen.record.as_ref().filter(|_| !seen.removed) else { return true };
     let asked = matches!(record.wish.desired, Desired::Running { .. }) && record.progress.served < record.wish.serial;
     !asked && matches!(record.status.phase, Phase::Created | Phase::Exited | Phase::Dead)
 }

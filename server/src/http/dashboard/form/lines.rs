@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// `bind:/from:/to`, `volume:name:/to`, `tmpfs:/to`; options follow after another colon: `ro,propagation=HostToContainer`, `size=64Mi,mode=1777`.
+/// `bind:/from:/to`, `volume:name:/to`, `tmpfs:/to`; options follow after another colon: `ro,propagation=HostToContainer`, `size=64Mi,mode=1777`,
+/// `noexec,nosuid`, `subPath=folder,nocopy`.
 pub(super) fn mount(line: &str) -> Option<Value> {
     let parts: Vec<_> = line.split(':').map(str::trim).collect();
     let (mut mount, options) = match parts.as_slice() {
@@ -16,7 +17,12 @@ pub(super) fn mount(line: &str) -> Option<Value> {
     for option in options.iter().flat_map(|options| options.split(',')).map(str::trim) {
         match option.split_once('=') {
             None if option == "ro" || option == "rw" => mount["readOnly"] = json!(option == "ro"),
-            Some((name @ ("propagation" | "size" | "mode"), value)) => mount[name] = json!(value),
+            None if option == "nocopy" => mount["noCopy"] = json!(true),
+            None if matches!(option, "noexec" | "nosuid" | "nodev" | "noatime" | "nosymfollow") => match &mut mount["options"] {
+                Value::Array(options) => options.push(json!(option)),
+                none => *none = json!([option]),
+            },
+            Some((name @ ("propagation" | "size" | "mode" | "subPath"), value)) => mount[name] = json!(value),
             _ => return None,
         }
     }
@@ -114,6 +120,10 @@ mod tests {
             json!({"type": "bind", "source": "/a", "target": "/b", "readOnly": true, "propagation": "HostToContainer"})
         );
         assert_eq!(read("tmpfs:/t:size=64Mi,mode=1777"), json!({"type": "tmpfs", "target": "/t", "size": "64Mi", "mode": "1777"}));
+        assert_eq!(
+            read("volume:v:/t:ro,subPath=a/b,nocopy,noexec,nosuid"),
+            json!({"type": "volume", "source": "v", "target": "/t", "readOnly": true, "subPath": "a/b", "noCopy": true, "options": ["noexec", "nosuid"]})
+        );
         for bad in ["/a:/b", "bind:/a", "tmpfs", "bind:/a:/b:ro:rw", "bind:/a:/b:fast", "tmpfs:/t:speed=9"] {
             assert_eq!(mount(bad), None, "{bad}");
         }

@@ -25,6 +25,13 @@ pub(super) fn container(fields: &Fields) -> (Value, Vec<FieldError>) {
     (json!({"metadata": without_nulls(metadata), "spec": spec}), reader.faults)
 }
 
+/// A request to make a volume, and what could not be read.
+pub(super) fn volume(fields: &Fields) -> (Value, Vec<FieldError>) {
+    let mut reader = Reader { fields, faults: Vec::new() };
+    let metadata = json!({"name": reader.text("name"), "labels": reader.pairs("labels", "/metadata/labels", "key=value")});
+    (json!({"metadata": without_nulls(metadata)}), reader.faults)
+}
+
 /// A merge patch of a container's limits: what is empty is removed.
 pub(super) fn resources(fields: &Fields) -> (Value, Vec<FieldError>) {
     let mut reader = Reader { fields, faults: Vec::new() };
@@ -133,6 +140,15 @@ impl Reader<'_> {
         json!({"type": self.text("seccomp"), "profile": profile})
     }
 
+    /// A line for a shell, as most checks are written; `NONE` is none.
+    fn health_test(&self) -> Value {
+        match self.given("healthTest") {
+            None => Value::Null,
+            Some("NONE") => json!(["NONE"]),
+            Some(line) => json!(["CMD-SHELL", line]),
+        }
+    }
+
     fn names(&self, field: &str) -> Value {
         let names: Vec<_> = self.given(field).unwrap_or_default().split([',', ' ', '\t']).filter(|name| !name.is_empty()).collect();
         list(names.into_iter().map(|name| json!(name)).collect())
@@ -158,6 +174,14 @@ impl Reader<'_> {
             "privileged": self.flag("privileged"), "noNewPrivileges": self.flag("noNewPrivileges"),
             "readOnlyRootfs": self.flag("readOnlyRootfs"), "seccomp": self.seccomp(), "capabilities": capabilities,
         });
+        let healthcheck = json!({
+            "test": self.health_test(),
+            "intervalSeconds": self.number("healthInterval", "/spec/healthcheck/intervalSeconds"),
+            "timeoutSeconds": self.number("healthTimeout", "/spec/healthcheck/timeoutSeconds"),
+            "retries": self.number("healthRetries", "/spec/healthcheck/retries"),
+            "startPeriodSeconds": self.number("healthStartPeriod", "/spec/healthcheck/startPeriodSeconds"),
+            "startIntervalSeconds": self.number("healthStartInterval", "/spec/healthcheck/startIntervalSeconds"),
+        });
         let restart = json!({
             "name": self.text("restartPolicy"),
             "maximumRetryCount": self.number("maximumRetryCount", "/spec/restartPolicy/maximumRetryCount"),
@@ -177,6 +201,7 @@ impl Reader<'_> {
             "sysctls": self.pairs("sysctls", "/spec/sysctls", "name=value"),
             "shmSize": self.text("shmSize"), "oomScoreAdj": self.signed("oomScoreAdj", "/spec/oomScoreAdj"),
             "logging": {"maxSize": self.text("logMaxSize"), "maxFiles": self.number("logMaxFiles", "/spec/logging/maxFiles")},
+            "healthcheck": healthcheck,
             "init": self.flag("init").then_some(true), "autoRemove": self.flag("autoRemove").then_some(true),
         }))
     }
@@ -240,6 +265,8 @@ mod tests {
             ("seccompProfile", r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#),
             ("logMaxFiles", "3"),
             ("annotations", "owner=me"),
+            ("healthTest", "test -e /ready"),
+            ("healthRetries", "5"),
         ]));
         assert!(faults.is_empty(), "{faults:?}");
         let spec = &value["spec"];
@@ -249,6 +276,7 @@ mod tests {
         assert_eq!((&spec["tty"], &spec["oomScoreAdj"], &spec["logging"]["maxFiles"]), (&json!(true), &json!(-5), &json!(3)));
         assert_eq!(value["metadata"]["annotations"], json!({"owner": "me"}));
         assert_eq!(spec["command"], json!(["sh", "-c", "sleep 1"]));
+        assert_eq!(spec["healthcheck"], json!({"test": ["CMD-SHELL", "test -e /ready"], "retries": 5}));
         assert_eq!(spec["env"], json!([{"name": "A", "value": "1"}, {"name": "B", "value": "x=y"}]));
         assert_eq!(spec["mounts"][0], json!({"type": "bind", "source": "/srv", "target": "/www", "readOnly": true}));
         assert_eq!(spec["mounts"].as_array().unwrap().len(), 3);
