@@ -15,6 +15,9 @@ let looked = -BREATH;
 let busy = false;
 let again = false;
 let interrupted = false;
+// A form was sent or a link followed: what comes next is on its way, and a reload would take its place.
+let leaving = 0;
+const STILL_HERE = 10000;
 
 function parts() {
   return [...document.querySelectorAll("[data-live]")];
@@ -40,13 +43,16 @@ async function refresh() {
     again = true;
     return;
   }
+  if (leaving) return;
   busy = true;
   looked = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const html = await answer.text();
+    if (leaving) return;
     // Signed out meanwhile: another page came than the one that was asked for.
     if (answer.redirected) location.reload();
-    else if (answer.ok || answer.status === 404) swap(await answer.text());
+    else if (answer.ok || answer.status === 404) swap(html);
   } catch {
     // The stream's own reconnect will bring us back here.
   } finally {
@@ -120,6 +126,14 @@ function close() {
 export function start() {
   if (parts().length === 0) return;
   open();
+  addEventListener("beforeunload", () => {
+    clearTimeout(leaving);
+    // It was a download, or was given up.
+    leaving = setTimeout(() => {
+      leaving = 0;
+      soon();
+    }, STILL_HERE);
+  });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) close();
     else {

@@ -36,6 +36,11 @@ export default async function ({ name, arrives }) {
   await keyboard.type("stty size\n");
   await shows(await size());
   await keyboard.type("sleep 1000\n");
+  // Until the shell has given the terminal to it, Ctrl-C is a letter of the line that the shell reads.
+  await person.comesTrue("it sleeps", async () => {
+    const { items } = await person.api("GET", `/containers/${name}/processes`);
+    return items.some(({ command }) => command === "sleep 1000");
+  });
   await keyboard.press("Control+c");
   await keyboard.type("echo still-$((40+2))\n");
   await shows("still-42");
