@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_killed_control_plane_leaves_containers_logs_and_exits_alone,
         what_ends_while_nobody_watches_is_known_afterwards,
         a_polite_end_leaves_containers_running,
+        an_upgrade_leaves_containers_running,
         an_exec_is_cut_but_harmless_when_the_control_plane_dies,
         a_lost_shim_is_told_and_cleaned_up,
         a_restart_policy_is_honoured_after_a_takeover,
@@ -96,6 +97,43 @@ fn a_polite_end_leaves_containers_running(scope: &Scope<'_>) {
     scope.berth.launch();
     assert_eq!(container.pid(), pid);
     assert_eq!(container.exec_output(&["echo", "there"]), "there\n");
+}
+
+/// As a package manager does it: a new file in the place of the old one, while that runs.
+fn an_upgrade_leaves_containers_running(scope: &Scope<'_>) {
+    let berth = scope.berth;
+    berth.need_busybox();
+    berth.terminate();
+    let folder = berth.home().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let built = crate::common::berth::program();
+    let install = || {
+        for name in ["berth", "berth-runtime"] {
+            let new = folder.join("new");
+            std::fs::copy(built.with_file_name(name), &new).unwrap();
+            std::fs::rename(&new, folder.join(name)).unwrap();
+        }
+    };
+    install();
+    berth.launch_program(&folder.join("berth"), &[]);
+    let container = scope.shell("trap 'exit 42' TERM; echo one; while :; do sleep 1000 & wait; done");
+    container.until_it_says("one");
+    let pid = container.pid();
+    install();
+    // Between the new files and the restart the old programs go on, and have no file any more to be started from.
+    let between = scope.idle();
+    assert_eq!(between.exec_output(&["echo", "between"]), "between\n");
+    assert!(berth.terminate().success());
+    berth.launch_program(&folder.join("berth"), &[]);
+    for container in [&container, &between] {
+        assert_eq!(container.status()["restartCount"], 0);
+        assert_eq!(container.exec_output(&["echo", "after"]), "after\n");
+    }
+    assert_eq!((container.pid(), container.logs("")), (pid, "one\n".to_owned()));
+    container.stop();
+    assert_eq!(container.status()["exitCode"], 42);
+    let fresh = scope.shell("echo from the new one");
+    assert_eq!(fresh.wait()["exitCode"], 0);
 }
 
 fn an_exec_is_cut_but_harmless_when_the_control_plane_dies(scope: &Scope<'_>) {

@@ -124,9 +124,14 @@ impl Berth {
 
     /// As [`Self::launch`], with these variables in its environment.
     pub(crate) fn launch_with(&self, environment: &[(&str, &str)]) -> Duration {
+        self.launch_program(&program(), environment)
+    }
+
+    /// Another berth than the one under test, with its runtime beside it.
+    pub(crate) fn launch_program(&self, program: &Path, environment: &[(&str, &str)]) -> Duration {
         let began = Instant::now();
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let mut child = Command::new(program())
+        let mut child = Command::new(program)
             .arg("serve")
             .arg("--data-dir")
             .arg(self.data_dir())
@@ -138,7 +143,7 @@ impl Berth {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (lines, received) = mpsc::channel();
         // Read to the end, so that it never blocks on a full pipe.
