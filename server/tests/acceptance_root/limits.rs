@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         processors_are_those_of_the_cpuset,
         nothing_ever_runs_outside_its_cgroup,
         stats_are_the_kernels,
+        a_stream_of_stats_ends_with_the_container,
     ];
     all.extend(tests![Quiet:
         half_a_processor_is_half_within_five_percent,
@@ -202,6 +203,21 @@ fn stats_are_the_kernels(scope: &Scope<'_>) {
     assert_eq!((&stats["pids"]["current"], &stats["pids"]["limit"]), (&json!(1), &json!(9)), "{stats:#}");
     assert!(stats["memory"]["usageBytes"].as_u64() > Some(0), "{stats:#}");
     assert!(stats["cpu"]["usageNanos"].as_u64() > Some(0), "{stats:#}");
+}
+
+fn a_stream_of_stats_ends_with_the_container(scope: &Scope<'_>) {
+    let container = scope.run(json!({"command": ["sh", "-c", "while :; do :; done"], "resources": {"cpu": "200m"}}));
+    let mut stream = scope.api().get(&container.path("/stats")).header("Accept", "text/event-stream").open().unwrap();
+    let mut sample = || {
+        let line = stream.line_where(|line| line.starts_with("data:"));
+        serde_json::from_str::<Value>(line.trim_start_matches("data:")).unwrap()
+    };
+    let [first, second] = [sample(), sample()];
+    let used = |sample: &Value| sample["cpu"]["usageNanos"].as_u64().unwrap();
+    assert!(used(&second) > used(&first) && second["timestamp"].as_str() > first["timestamp"].as_str(), "{first:#}\n{second:#}");
+    container.post("/kill", &json!({})).expect(204);
+    while stream.line().is_some() {}
+    scope.api().get(&container.path("/stats")).send().problem(409);
 }
 
 /// Nanoseconds of CPU that the container has used.

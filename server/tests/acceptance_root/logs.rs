@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         bytes_are_kept_as_they_are,
         a_flood_is_kept_whole,
         files_rotate_at_their_size,
+        a_follower_misses_nothing_where_files_are_turned_over,
         the_log_outlives_a_restart_of_the_container,
         json_and_events_by_accept,
         a_slow_reader_does_not_hold_up_the_container,
@@ -131,6 +132,21 @@ fn files_rotate_at_their_size(scope: &Scope<'_>) {
     let numbers: Vec<u32> = said.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
     assert_eq!(numbers.last(), Some(&3999));
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "a line is missing or twice where the file was turned over");
+}
+
+fn a_follower_misses_nothing_where_files_are_turned_over(scope: &Scope<'_>) {
+    // With a pause after each quarter of a file: a follower that is slower than all files together misses what is no longer there.
+    let line = "of a log that is long enough to be turned over";
+    let script =
+        format!("read go; i=0; while [ $i -lt 4000 ]; do echo line $i {line}; i=$((i+1)); [ $((i % 200)) -ne 0 ] || sleep 0.05; done");
+    let container = scope.run(json!({"command": ["sh", "-c", script], "stdin": true, "logging": {"maxSize": 64 << 10, "maxFiles": 3}}));
+    let mut follower = scope.api().get(&container.path("/logs?follow=true")).open().unwrap();
+    scope.api().session(&container.path("/attach")).input("go\n");
+    for number in 0..4000 {
+        assert_eq!(follower.line(), Some(format!("line {number} {line}")));
+    }
+    assert_eq!(follower.line(), None);
+    assert_eq!(log_files(scope, &container).len(), 3);
 }
 
 fn the_log_outlives_a_restart_of_the_container(scope: &Scope<'_>) {

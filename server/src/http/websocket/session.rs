@@ -29,7 +29,9 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const SILENT_FOR: Duration = Duration::from_secs(45);
 /// For the client to read the rest and to close, too. Closing before it does would make the kernel throw away what it has not read yet.
 const LINGER: Duration = Duration::from_secs(30);
-/// The same when the server stops.
+/// For the program to take what a client sent that has gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// [`LINGER`] when the server stops.
 const LINGER_AT_THE_END: Duration = Duration::from_secs(2);
 
 /// Close codes of RFC 6455, section 7.4.1.
@@ -90,10 +92,20 @@ impl Conversation {
         let (mut sink, mut stream) = socket.split();
         let pulse = Pulse::new();
         let input = session.input();
-        let ending = tokio::select! {
-            ending = outward(&mut sink, &mut session, wants, history, &pulse) => ending,
-            ending = inward(&mut stream, &input, version, wants, &pulse) => ending,
-            over = slot.over() => Ending::Over(over),
+        let ending = {
+            let inward = inward(&mut stream, &input, version, wants, &pulse);
+            tokio::pin!(inward);
+            tokio::select! {
+                ending = outward(&mut sink, &mut session, wants, history, &pulse) => {
+                    if matches!(ending, Ending::Gone) {
+                        // What it said before it went is here already, and was meant.
+                        let _ = timeout(LAST_WORDS, &mut inward).await;
+                    }
+                    ending
+                }
+                ending = &mut inward => ending,
+                over = slot.over() => Ending::Over(over),
+            }
         };
         // Before the client is waited for: its process is of no use to anybody any more.
         drop(session);
