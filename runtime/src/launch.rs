@@ -73,9 +73,20 @@ pub fn run(layout: Layout, lifeline: Option<OwnedFd>) -> Result<(), SysError> {
     cgroup::prepare(&launcher.hierarchies, &launcher.layout.instance, &mut Trace::new("launcher")).map_err(sys_error)?;
     crate::notify::notify("READY=1");
     let outcome = keep(&launcher, &listener, lifeline);
+    // First, so that who is just leaving sees that nobody comes after it: see `leave_last`.
+    let _ = std::fs::remove_file(launcher.layout.launcher_socket());
     // Stays where sandboxes live on.
     cgroup::leave(&launcher.hierarchies, &launcher.layout.instance);
     outcome
+}
+
+/// The last act of a shim or a worker: where the launcher has left meanwhile, and could not take the instance's own cgroups away because this
+/// process or what it removed was still there, they go now.
+pub(crate) fn leave_last(layout: &Layout, hierarchies: &Hierarchies) {
+    if !layout.launcher_socket().exists() {
+        cgroup::step_out(hierarchies, &layout.instance);
+        cgroup::leave(hierarchies, &layout.instance);
+    }
 }
 
 fn sys_error(error: CgroupError) -> SysError {
@@ -223,23 +234,26 @@ fn handle(launcher: &Launcher, listener: &UnixListener, mut connection: UnixStre
             Some(trash) => {
                 answer(&mut connection, Ok(LauncherAnswer::Done));
                 drop(connection);
-                remove_in_a_fork(&trash);
+                remove_in_a_fork(launcher, listener, &trash);
             }
-            None => in_a_fork(launcher, connection, LauncherRequest::Clean { pod, data: true }),
+            None => in_a_fork(launcher, listener, connection, LauncherRequest::Clean { pod, data: true }),
         },
-        other => in_a_fork(launcher, connection, other),
+        other => in_a_fork(launcher, listener, connection, other),
     }
 }
 
 /// Nobody waits for it, and what it does not get done is left to the next sweep.
-fn remove_in_a_fork(trash: &std::path::Path) {
+fn remove_in_a_fork(launcher: &Launcher, listener: &UnixListener, trash: &std::path::Path) {
     match process::fork() {
         Ok(Cloned::Parent(_)) => {}
         Ok(Cloned::Child) => {
             let _ = process::set_name(c"berth-worker");
+            // It may outlive the launcher, whose socket must not seem to be listened at then.
+            let _ = process::close_inherited(listener.as_fd());
             if let Err(error) = worker::remove_trash(trash) {
                 tracing::error!(error = %error, source = %error.source, "the files of a deleted sandbox are not all removed");
             }
+            leave_last(&launcher.layout, &launcher.hierarchies);
             process::exit_now(0)
         }
         Err(error) => tracing::error!(error = %error, source = %error.source, "the files of a deleted sandbox are not removed"),
@@ -254,16 +268,18 @@ fn answer(connection: &mut UnixStream, outcome: Result<LauncherAnswer, RuntimeEr
 }
 
 /// A throwaway process for one request.
-fn in_a_fork(launcher: &Launcher, mut connection: UnixStream, request: LauncherRequest) {
+fn in_a_fork(launcher: &Launcher, listener: &UnixListener, mut connection: UnixStream, request: LauncherRequest) {
     match process::fork() {
         Ok(Cloned::Parent(_)) => {}
         Ok(Cloned::Child) => {
             let _ = process::set_name(c"berth-worker");
+            let _ = process::close_inherited(listener.as_fd());
             let _ = signal::reset_all();
             let _ = signal::ignore(Signal::SIGPIPE);
             if let Some(outcome) = work(launcher, &connection, request).transpose() {
                 answer(&mut connection, outcome);
             }
+            leave_last(&launcher.layout, &launcher.hierarchies);
             process::exit_now(0)
         }
         Err(error) => answer(&mut connection, Err(RuntimeError::Setup(crate::error::SetupError::new("worker", &error)))),

@@ -230,6 +230,11 @@ pub fn leave(hierarchies: &Hierarchies, instance: &InstanceId) {
     remove_folders(hierarchies, &instance_path(instance));
 }
 
+/// Moves the calling process out of the instance's own folders, if it is in them, so that they can be removed.
+pub fn step_out(hierarchies: &Hierarchies, instance: &InstanceId) {
+    place::step_out(hierarchies, instance);
+}
+
 fn remove_folders(hierarchies: &Hierarchies, relative: &Path) {
     for hierarchy in hierarchies.all() {
         // EBUSY or ENOTEMPTY: somebody's are in it, which is what the try is to find out.

@@ -30,6 +30,16 @@ pub fn leave_service(hierarchies: &Hierarchies, instance: &InstanceId, trace: &m
     Ok(())
 }
 
+/// The way back from [`leave_service`], to the root of the tree.
+pub(super) fn step_out(hierarchies: &Hierarchies, instance: &InstanceId) {
+    let Ok(own) = file::read(Path::new("/proc/self/cgroup")) else { return };
+    let runtime = Path::new("/").join(instance_path(instance)).join(RUNTIME);
+    for hierarchy in hierarchies.all().iter().filter(|hierarchy| place_in(&own, hierarchy).is_some_and(|place| Path::new(place) == runtime))
+    {
+        let _ = file::write(&hierarchy.mount.join("cgroup.procs"), "0");
+    }
+}
+
 /// See cgroups(7): `3:memory:/path`, and `0::/path` for the v2 tree.
 fn place_in<'a>(own: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
     own.lines().find_map(|line| {

@@ -15,7 +15,7 @@ use crate::status::HostFacts;
 use crate::sys::mount::{FsContext, Reach, clone_tree, set_idmap};
 use crate::sys::process::{CloneFlags, Cloned};
 use crate::sys::seccomp::{self, SockFilter};
-use crate::sys::{namespace, process};
+use crate::sys::{namespace, process, socket};
 use crate::worker;
 
 const AVAILABLE: &str = "available";
@@ -133,12 +133,16 @@ fn in_child(call: &'static str, subject: &'static str, attempt: fn() -> Result<(
 
 /// Makes a user namespace with one range mapped, for as long as `test` runs.
 fn with_user_namespace(test: impl FnOnce(&OwnedFd) -> Result<(), SysError>) -> Result<(), SysError> {
+    let (ours, theirs) = socket::packet_pair()?;
     match process::clone3(CloneFlags(CloneFlags::NEWUSER), None)? {
         Cloned::Child => {
-            nix::unistd::pause();
+            drop(ours);
+            // Until the other end closes: with the launcher at the latest, whatever ends that.
+            let _ = socket::receive(&theirs, &mut [0; 1]);
             process::exit_now(0)
         }
         Cloned::Parent(child) => {
+            drop(theirs);
             let outcome = (|| {
                 for file in ["uid_map", "gid_map"] {
                     let path = format!("/proc/{}/{file}", child.pid);
@@ -146,7 +150,7 @@ fn with_user_namespace(test: impl FnOnce(&OwnedFd) -> Result<(), SysError>) -> R
                 }
                 test(&namespace::open(format!("/proc/{}/ns/user", child.pid).as_ref())?)
             })();
-            let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
+            drop(ours);
             // Where SIGCHLD is ignored the kernel has reaped it already.
             let _ = process::reap(child.pidfd.as_fd());
             outcome

@@ -40,15 +40,26 @@ struct Behind {
     /// Bytes that it will never be sent; they came before those in `kept`.
     skipped: u64,
     kept: VecDeque<(ContainerName, u8, Bytes)>,
+    /// Bytes in `kept`.
+    length: usize,
 }
 
 impl Behind {
+    fn push(&mut self, container: ContainerName, stream: u8, data: Bytes) {
+        self.length += data.0.len();
+        self.kept.push_back((container, stream, data));
+    }
+
+    fn pop(&mut self) -> Option<(ContainerName, u8, Bytes)> {
+        let piece = self.kept.pop_front()?;
+        self.length -= piece.2.0.len();
+        Some(piece)
+    }
+
     fn trim(&mut self) {
-        let mut length: usize = self.kept.iter().map(|(.., data)| data.0.len()).sum();
-        while length > KEPT
-            && let Some((.., data)) = self.kept.pop_front()
+        while self.length > KEPT
+            && let Some((.., data)) = self.pop()
         {
-            length -= data.0.len();
             self.skipped += data.0.len() as u64;
         }
     }
@@ -139,14 +150,22 @@ impl Connection {
     }
 
     pub(super) fn answer(&mut self, id: u64, body: ShimAnswer) {
-        self.send(&ShimMessage::Answer { id, body });
+        let message = ShimMessage::Answer { id, body };
+        match encode(&message) {
+            Ok(frame) => self.send_frame(&frame),
+            // Others wait for theirs on this connection.
+            Err(error) => {
+                let error = RuntimeError::Protocol { message: format!("the answer does not fit a frame: {error}") };
+                self.send(&ShimMessage::Answer { id, body: ShimAnswer::Failed { error } });
+            }
+        }
     }
 
     /// Output of an attached container. A peer that does not keep up misses some and is told how much: the container never waits for it.
     pub(super) fn send_output(&mut self, message: ShimMessage) {
         match message {
             ShimMessage::Event { body: ShimEvent::Output { container, stream, data, .. } } => {
-                self.behind.kept.push_back((container, stream, data));
+                self.behind.push(container, stream, data);
                 self.catch_up(HIGH_WATER);
                 self.behind.trim();
             }
@@ -162,7 +181,7 @@ impl Connection {
     /// Sends what was kept for it, until so much waits in the socket.
     fn catch_up(&mut self, mark: usize) {
         while self.output.len() <= mark
-            && let Some((container, stream, data)) = self.behind.kept.pop_front()
+            && let Some((container, stream, data)) = self.behind.pop()
         {
             let skipped = std::mem::take(&mut self.behind.skipped);
             self.send(&ShimMessage::Event { body: ShimEvent::Output { container, stream, data, skipped } });
@@ -171,12 +190,16 @@ impl Connection {
 
     pub(super) fn send(&mut self, message: &ShimMessage) {
         match encode(message) {
-            Ok(frame) => self.output.extend_from_slice(&frame),
+            Ok(frame) => self.send_frame(&frame),
             Err(error) => {
                 tracing::error!(error = %error, "message does not fit a frame");
                 self.closed = true;
             }
         }
+    }
+
+    fn send_frame(&mut self, frame: &[u8]) {
+        self.output.extend_from_slice(frame);
         self.flush();
         if self.output.len() > MAX_BACKLOG {
             self.closed = true;

@@ -230,10 +230,12 @@ impl Container {
             Ended::Signaled(signal) => (128 + signal, Some(signal)),
         };
         let oom_kills = self.cgroup.oom_kills();
+        // The small init tells its program's end by its own exit code.
+        let killed_by = signal.or((self.config.init && code == 128 + nix::libc::SIGKILL).then_some(nix::libc::SIGKILL));
         let exit = Exit {
             code,
             signal,
-            oom_killed: self.oom.killed_init(oom_kills, signal, self.we_killed),
+            oom_killed: self.oom.killed_init(oom_kills, killed_by, self.we_killed),
             memory_peak: self.cgroup.memory_peak(),
             started_at,
             finished_at,
@@ -325,7 +327,7 @@ impl Container {
             self.attached.push(connection);
         }
         let unfinished = self.log.unfinished().map(|rest| Bytes(rest.to_vec()));
-        Ok(ShimAnswer::Attached { at: Timestamp::now(), unfinished })
+        Ok(ShimAnswer::Attached { at: self.log.mark(), unfinished })
     }
 
     pub(super) fn resize(&self, rows: u16, columns: u16) -> Result<(), RuntimeError> {
@@ -361,6 +363,8 @@ impl Container {
         if !self.cleared {
             self.cgroup_tasks.clear();
             self.cgroup_leaf = None;
+            // The file of a cgroup that is gone is ready for ever.
+            self.oom_watch = None;
             self.cgroup.remove(deadline)?;
             self.cleared = true;
         }

@@ -86,6 +86,10 @@ impl Exec {
     ) -> Result<Exec, RuntimeError> {
         let at = setup("exec");
         let target = container.running()?;
+        // Its first process would stand still as soon as it is in the cgroup, and the shim with it.
+        if container.cgroup.is_frozen() {
+            return Err(RuntimeError::Conflict { message: format!("container {} is paused", container.config.name) });
+        }
         let security = container.security.for_exec(&config);
         let (gate, control) = socket::packet_pair().map_err(&at)?;
         let (births, birth) = socket::packet_pair().map_err(&at)?;

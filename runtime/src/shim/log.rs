@@ -5,9 +5,9 @@
 //! 2026-11-23T20:51:04.123456789Z stderr P 16,384 bytes of a line that goes on in the next record of this stream
 //! ```
 //!
-//! A line that is not ended stays in memory (at most 16 KiB a stream) until its end comes, the stream ends (then it is written as `F`), or it
-//! is longer than that (`P`). So the records do not depend on how the bytes were cut by the pipe, and a stamp is the time when a
-//! record's last byte came. Records go to the kernel with one writev(2) a batch and are never copied; nothing is allocated a line.
+//! A line that is not ended stays in memory (at most 16 KiB a stream) until its end comes, the stream ends or it
+//! is longer than that (then it is written as `P`). So the records do not depend on how the bytes were cut by the pipe, and a stamp is the time
+//! when a record's last byte came, to the microsecond: the nanoseconds also tell records apart that came together. Records go to the kernel with one writev(2) a batch and are never copied; nothing is allocated a line.
 //!
 //! The writer never waits and never fails: what a full disk does not take is counted and dropped, and the file ends at a whole record again.
 //! It is not for reading, searching or following: that is the server's part, with [`parse_record`].
@@ -55,6 +55,8 @@ pub struct Log {
     sink: Sink,
     /// What came of a line that is not ended yet; stdout's, stderr's.
     rests: [Vec<u8>; 2],
+    /// The stamp of the last record.
+    last: Timestamp,
 }
 
 impl Log {
@@ -69,30 +71,38 @@ impl Log {
         let path = dir.join(&name);
         let mut sink = Sink { dir: folder.into(), path, name, group, file: None, size: 0, config: config.clone(), lost: 0 };
         sink.open()?;
-        Ok(Log { sink, rests: [Vec::new(), Vec::new()] })
+        Ok(Log { sink, rests: [Vec::new(), Vec::new()], last: Timestamp::UNIX_EPOCH })
     }
 
     /// Takes what one read of a stream's pipe gave.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
         let rest = &mut self.rests[stream as usize];
-        let (whole, part) = headers(stream);
-        let mut batch = Batch::new(&mut self.sink);
+        let mut stamps = Stamps::after(self.last);
         let (mut carried, mut left) = (rest.as_slice(), bytes);
         let mut any = false;
         loop {
-            let room = LONGEST - carried.len();
-            if let Some(length) = line_in(&left[..left.len().min(room + 1)]) {
-                batch.add([&whole, carried, &left[..length], b""]);
+            let mut headers = [[0; HEADER]; RECORDS];
+            let mut free = headers.iter_mut();
+            let mut batch = Batch::new(&mut self.sink);
+            let more = loop {
+                let room = LONGEST - carried.len();
+                let line = line_in(&left[..left.len().min(room + 1)]);
+                if line.is_none() && left.len() <= room {
+                    break false;
+                }
+                let Some(header) = free.next() else { break true };
+                let (length, kind, end): (usize, u8, &[u8]) = line.map_or((room, b'P', b"\n"), |length| (length, b'F', b""));
+                stamps.header(stream, kind, header);
+                batch.add([header, carried, &left[..length], end]);
                 left = &left[length..];
-            } else if left.len() > room {
-                batch.add([&part, carried, &left[..room], b"\n"]);
-                left = &left[room..];
-            } else {
+                (carried, any) = (&[], true);
+            };
+            batch.flush();
+            if !more {
                 break;
             }
-            (carried, any) = (&[], true);
         }
-        batch.flush();
+        self.last = stamps.last();
         if any {
             rest.clear();
         }
@@ -103,9 +113,11 @@ impl Log {
     pub fn end_of(&mut self, stream: Stream) {
         let rest = &mut self.rests[stream as usize];
         if !rest.is_empty() {
-            let (_, part) = headers(stream);
+            let (mut stamps, mut header) = (Stamps::after(self.last), [0; HEADER]);
+            stamps.header(stream, b'P', &mut header);
+            self.last = stamps.last();
             let mut batch = Batch::new(&mut self.sink);
-            batch.add([&part, rest, b"", b"\n"]);
+            batch.add([&header, rest, b"", b"\n"]);
             batch.flush();
             *rest = Vec::new();
         }
@@ -119,6 +131,12 @@ impl Log {
         self.sink.lost
     }
 
+    /// A time that is not before any record until now, and before each later one.
+    pub fn mark(&mut self) -> Timestamp {
+        self.last = Timestamp::now().max(self.last);
+        self.last
+    }
+
     /// What came of lines that are not ended yet and so is in no file: stdout's, stderr's.
     pub fn unfinished(&self) -> [&[u8]; 2] {
         self.rests.each_ref().map(Vec::as_slice)
@@ -130,14 +148,57 @@ impl Log {
     }
 }
 
-/// `<time> <stream> F ` and the same with P: 40 bytes each, the same for all records of a batch.
-fn headers(stream: Stream) -> ([u8; 40], [u8; 40]) {
-    let mut whole = [b' '; 40];
-    // Always 30 bytes from year 0 to 9999; a clock beyond that gives a record that no reader takes, and no harm.
-    let _ = write!(&mut whole[..], "{:.9} {} F ", Timestamp::now(), stream.name());
-    let mut part = whole;
-    part[38] = b'P';
-    (whole, part)
+/// `<time> <stream> F `, in bytes.
+const HEADER: usize = 40;
+const NANOS_A_SECOND: u32 = 1_000_000_000;
+
+/// Stamps of a batch: the first is the time now, each next one a nanosecond later. So no two records of a log have the same, whatever the clock
+/// does, and a reader can say after which it goes on.
+struct Stamps {
+    next: Timestamp,
+    /// `next` as text, always 30 bytes from year 0 to 9999; a clock beyond that gives a record that no reader takes, and no harm.
+    text: [u8; 30],
+    nanos: u32,
+}
+
+impl Stamps {
+    fn after(last: Timestamp) -> Self {
+        Stamps::from(Timestamp::now().max(later(last)))
+    }
+
+    fn from(next: Timestamp) -> Self {
+        let mut text = [b' '; 30];
+        let _ = write!(&mut text[..], "{next:.9}");
+        Stamps { next, text, nanos: u32::try_from(next.subsec_nanosecond()).unwrap_or(0) }
+    }
+
+    fn header(&mut self, stream: Stream, kind: u8, into: &mut [u8; HEADER]) {
+        *into = [b' '; HEADER];
+        into[..30].copy_from_slice(&self.text);
+        into[31..37].copy_from_slice(stream.name().as_bytes());
+        into[38] = kind;
+        self.next = later(self.next);
+        self.nanos += 1;
+        if self.nanos == NANOS_A_SECOND {
+            *self = Stamps::from(self.next);
+            return;
+        }
+        // The fraction alone: formatting a time costs more than all the rest of a record.
+        let mut nanos = self.nanos;
+        for digit in self.text[20..29].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(nanos % 10).unwrap_or(0);
+            nanos /= 10;
+        }
+    }
+
+    /// That of the last record, or one before the first.
+    fn last(&self) -> Timestamp {
+        self.next.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(self.next)
+    }
+}
+
+fn later(time: Timestamp) -> Timestamp {
+    time.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(time)
 }
 
 /// The length of the first line with its end, if one ends in the window.
@@ -148,8 +209,10 @@ fn line_in(mut window: &[u8]) -> Option<usize> {
     (length > 0 && start[length - 1] == b'\n').then_some(length)
 }
 
-/// Pieces of a batch: a record has four at most. The array is on the stack, 8 KiB.
-const SLOTS: usize = 512;
+/// Records of a batch. Their headers are on the stack, 5 KiB, and so are the pieces, 8 KiB.
+const RECORDS: usize = 128;
+/// Pieces of a batch: a record has four at most.
+const SLOTS: usize = 4 * RECORDS;
 
 /// Records on their way to the file, as pieces of the buffers that they came in.
 struct Batch<'a, 's> {

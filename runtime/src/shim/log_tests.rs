@@ -46,6 +46,35 @@ fn whole(text: &str) -> Said {
 }
 
 #[test]
+fn no_two_records_have_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, BIG);
+    log.write(Stream::Stdout, "line\n".repeat(1000).as_bytes());
+    log.write(Stream::Stderr, b"other\n");
+    let mark = log.mark();
+    log.write(Stream::Stdout, b"later\nand the rest");
+    log.close();
+    let text = fs::read_to_string(dir.path().join("0.log")).unwrap();
+    let times: Vec<Timestamp> = text.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(times.len(), 1003);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(times[1000] <= mark && mark < times[1001]);
+}
+
+#[test]
+fn stamps_go_on_over_the_end_of_a_second() {
+    let mut stamps = Stamps::from("2026-11-28T20:59:59.999999999Z".parse().unwrap());
+    let mut header = || {
+        let mut header = [0; HEADER];
+        stamps.header(Stream::Stderr, b'F', &mut header);
+        String::from_utf8(header.to_vec()).unwrap()
+    };
+    assert_eq!(header(), "2026-11-28T20:59:59.999999999Z stderr F ");
+    assert_eq!(header(), "2026-11-28T21:00:00.000000000Z stderr F ");
+    assert_eq!(header(), "2026-11-28T21:00:00.000000001Z stderr F ");
+}
+
+#[test]
 fn lines_become_records_whatever_the_reads_were() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, BIG);

@@ -30,6 +30,7 @@ mod report;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -70,10 +71,17 @@ enum Source {
     ExecOutput(u64, u8),
 }
 
+/// For those who have not read all that was for them when the sandbox is gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Runs the shim in a process that was forked for it; never returns.
 pub fn run(sandbox: Sandbox, listener: UnixListener) -> ! {
+    let (layout, hierarchies) = (sandbox.layout.clone(), sandbox.hierarchies.clone());
     let code = match serve(sandbox, &listener) {
-        Ok(()) => 0,
+        Ok(()) => {
+            crate::launch::leave_last(&layout, &hierarchies);
+            0
+        }
         Err(error) => {
             tracing::error!(error = %error, source = %error.source, "shim ends");
             1
@@ -94,8 +102,16 @@ fn serve(sandbox: Sandbox, listener: &UnixListener) -> Result<(), SysError> {
     let mut pod = Pod::new(sandbox);
     let mut connections: Vec<Connection> = Vec::new();
     let mut next_connection = 1u64;
-    while !(pod.finished && connections.iter().all(Connection::flushed)) {
-        let ready = wait(&pod, listener, &connections)?;
+    // Once the sandbox is gone: when to go, whoever has not read the rest of what was for it.
+    let mut last_moment: Option<Instant> = None;
+    loop {
+        if pod.finished {
+            let until = *last_moment.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+            if connections.iter().all(Connection::flushed) || until <= Instant::now() {
+                break;
+            }
+        }
+        let ready = wait(&pod, listener, &connections, last_moment)?;
         for (source, flags) in ready {
             match source {
                 Source::Listener => {
@@ -127,7 +143,12 @@ fn serve(sandbox: Sandbox, listener: &UnixListener) -> Result<(), SysError> {
 }
 
 /// Everything that is ready, after waiting for at least one.
-fn wait(pod: &Pod, listener: &UnixListener, connections: &[Connection]) -> Result<Vec<(Source, PollFlags)>, SysError> {
+fn wait(
+    pod: &Pod,
+    listener: &UnixListener,
+    connections: &[Connection],
+    until: Option<Instant>,
+) -> Result<Vec<(Source, PollFlags)>, SysError> {
     let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(16);
     sources.push((Source::Listener, listener.as_fd(), PollFlags::POLLIN));
     for connection in connections {
@@ -135,7 +156,7 @@ fn wait(pod: &Pod, listener: &UnixListener, connections: &[Connection]) -> Resul
     }
     pod.poll_sources(connections, &mut sources);
     let mut polled: Vec<_> = sources.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-    match poll(&mut polled, pod.next_deadline()) {
+    match poll(&mut polled, timeout_until(pod.next_deadline().into_iter().chain(until).min())) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(SysError::new("poll", "shim", errno)),
     }
@@ -147,11 +168,11 @@ fn wait(pod: &Pod, listener: &UnixListener, connections: &[Connection]) -> Resul
 }
 
 /// The wait until a deadline, for poll(2).
-fn timeout_until(deadline: Option<std::time::Instant>) -> PollTimeout {
+fn timeout_until(deadline: Option<Instant>) -> PollTimeout {
     match deadline {
         None => PollTimeout::NONE,
         Some(at) => {
-            let millis = at.saturating_duration_since(std::time::Instant::now()).as_millis() + 1;
+            let millis = at.saturating_duration_since(Instant::now()).as_millis() + 1;
             i32::try_from(millis).ok().and_then(|millis| PollTimeout::try_from(millis).ok()).unwrap_or(PollTimeout::MAX)
         }
     }

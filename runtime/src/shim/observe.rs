@@ -1,6 +1,7 @@
 //! What a container looks like from outside, read from /proc and its cgroup: figures, processes, namespaces.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 use super::container::Container;
@@ -33,8 +34,28 @@ fn network(pid: i32) -> BTreeMap<String, NetworkStats> {
     devices.collect()
 }
 
+/// Of a command, for a list.
+const LONGEST_COMMAND: u64 = 4096;
+/// Of all commands and names together: a container makes as many and as long ones as it likes, and an answer is one frame.
+const MOST_TEXT: usize = 384 << 10;
+/// What a report takes of a frame beside its texts.
+const FIGURES: usize = 192;
+
 pub(super) fn processes(container: &Container) -> Vec<ProcessReport> {
-    let mut reports: Vec<_> = container.cgroup.pids().into_iter().filter_map(process).collect();
+    let mut room = MOST_TEXT;
+    let mut reports: Vec<_> = container
+        .cgroup
+        .pids()
+        .into_iter()
+        .filter_map(process)
+        .take_while(|report| {
+            // A control character is six bytes of JSON at most, and there are few.
+            let length = FIGURES + report.command.len();
+            let fits = length <= room;
+            room = room.saturating_sub(length);
+            fits
+        })
+        .collect();
     reports.sort_by_key(|report| report.container_pid);
     reports
 }
@@ -52,7 +73,8 @@ fn process(pid: i32) -> Option<ProcessReport> {
     // After the command, which may contain anything but ends with the last parenthesis.
     let after: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| after.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut command = Vec::new();
+    std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(LONGEST_COMMAND).read_to_end(&mut command).ok()?;
     let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
     let name = field("Name").unwrap_or_default();
     Some(ProcessReport {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFlags, PollTimeout};
+use nix::poll::PollFlags;
 
 use super::connection::{Connection, HIGH_WATER};
 use super::container::{Container, State};
@@ -265,10 +265,10 @@ impl Pod {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> PollTimeout {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let execs = self.execs.iter().filter_map(Exec::next_deadline);
         let quiet = self.unexplained.map(|since| since + QUIET);
-        super::timeout_until(execs.chain(self.containers.iter().filter_map(Container::oom_deadline)).chain(quiet).min())
+        execs.chain(self.containers.iter().filter_map(Container::oom_deadline)).chain(quiet).min()
     }
 
     pub(super) fn container_ended(&mut self, index: usize) {

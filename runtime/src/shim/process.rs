@@ -11,7 +11,7 @@ use crate::error::{SetupError, SysError};
 use crate::security::SecurityPlan;
 use crate::security::user::{self, ResolvedUser};
 use crate::sys::process::Cloned;
-use crate::sys::{cap, process, seccomp, signal};
+use crate::sys::{cap, process, seccomp, signal, terminal};
 use crate::trace::Trace;
 
 /// What a process is to become.
@@ -128,13 +128,17 @@ pub(super) fn become_program(program: &Program<'_>, trace: &mut Trace) -> Result
     report(program.control, &FromInit::Executing { operations }).map_err(at("seccomp"))?;
     if program.below_init {
         // Before the filter, which knows no clone3; both sides then load it.
-        if let Cloned::Parent(child) = process::fork().map_err(at("init"))? {
-            // The program alone tells the shim how its execve went, and nothing of the shim may stay open in the container.
-            process::close_from(3).map_err(at("init"))?;
-            match load_filter(program, trace) {
-                Ok(()) => super::reaper::run(child.pid),
-                Err(_) => process::exit_now(125),
+        match process::fork().map_err(at("init"))? {
+            Cloned::Parent(child) => {
+                // The program alone tells the shim how its execve went, and nothing of the shim may stay open in the container.
+                process::close_from(3).map_err(at("init"))?;
+                match load_filter(program, trace) {
+                    Ok(()) => super::reaper::run(child.pid),
+                    Err(_) => process::exit_now(125),
+                }
             }
+            // What the terminal sends goes to it once, and not to the init as well, which would pass it on.
+            Cloned::Child => terminal::own_group(program.stdio[0].as_fd()).map_err(at("init"))?,
         }
     }
     if security.no_new_privileges {

@@ -40,6 +40,23 @@ pub fn control(terminal: BorrowedFd<'_>) -> Result<(), SysError> {
     number("ioctl", "TIOCSCTTY", unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into()).map(drop)
 }
 
+/// Gives the calling process a group of its own, and that the terminal, if it is one: what is typed signals this process and not who made it.
+/// See setpgid(2), tcsetpgrp(3); SIGTTOU, which a background process gets that takes a terminal, is held back meanwhile.
+pub fn own_group(terminal: BorrowedFd<'_>) -> Result<(), SysError> {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+    let own = nix::unistd::getpid();
+    nix::unistd::setpgid(own, own).map_err(|errno| SysError::new("setpgid", "", errno))?;
+    if !nix::unistd::isatty(terminal).unwrap_or(false) {
+        return Ok(());
+    }
+    let mut before = SigSet::empty();
+    let held = SigSet::from(Signal::SIGTTOU);
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before)).map_err(|errno| SysError::new("sigprocmask", "", errno))?;
+    let taken = nix::unistd::tcsetpgrp(terminal, own).map_err(|errno| SysError::new("tcsetpgrp", "", errno));
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(|errno| SysError::new("sigprocmask", "", errno))?;
+    taken
+}
+
 /// Sets the size in characters; the foreground process group gets SIGWINCH. See TIOCSWINSZ in ioctl_tty(2).
 pub fn resize(master: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<(), SysError> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -33,6 +33,14 @@ impl RequestContext {
     }
 }
 
+/// Runs `work` to its end as a part of this request, whether or not its caller waits for it: who hangs up half-way leaves nothing half-done.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    match CURRENT.try_with(Arc::clone) {
+        Ok(context) => tokio::spawn(context.scope(work)),
+        Err(_) => tokio::spawn(work),
+    }
+}
+
 /// The id of the request being handled; None outside of one.
 pub fn request_id() -> Option<String> {
     CURRENT.try_with(|context| context.id.clone()).ok()

@@ -187,7 +187,7 @@ impl Reconciler {
     ) -> Result<Arc<ContainerRecord>, ChangeError<E>> {
         let mut old = None;
         let keep_old = |record: &ContainerRecord| {
-            old = Some((record.spec.clone(), record.spec_json.clone(), record.meta.generation));
+            old = Some((record.spec.clone(), record.spec_json.clone(), record.meta.clone()));
             edit(record)
         };
         let record = self.shared.store.update_container(uid, if_match, keep_old).await.map_err(|error| match error {
@@ -195,13 +195,17 @@ impl Reconciler {
             UpdateError::Refused(refused) => ChangeError::Refused(refused),
         })?;
         let generation = record.meta.generation;
-        let Some((spec, spec_json, before)) = old.filter(|(_, _, before)| *before != generation) else { return Ok(record) };
+        let Some((spec, spec_json, meta)) = old.filter(|(.., meta)| meta.generation != generation) else { return Ok(record) };
         match self.wait_until(uid, Until::Applied(generation), "updated", ANSWER_WITHIN).await {
             Ok(()) => self.record(uid).map_err(ChangeError::Action),
             Err(error) => {
-                tracing::info!(container = %uid, generation, before, "limits refused: the old spec is put back");
+                tracing::info!(container = %uid, generation, before = meta.generation, "limits refused: all is put back as it was");
                 let put_back = |record: &ContainerRecord| match record.meta.generation == generation {
-                    true => Ok(ContainerChange { spec: Some((spec.as_ref().clone(), spec_json.to_string())), ..Default::default() }),
+                    true => Ok(ContainerChange {
+                        spec: Some((spec.as_ref().clone(), spec_json.to_string())),
+                        labels: Some(meta.labels.clone()),
+                        annotations: Some(meta.annotations.clone()),
+                    }),
                     false => Err(()),
                 };
                 // Somebody changed it again meanwhile: that stands.

@@ -55,7 +55,21 @@ impl Shared {
         if other.status.phase != Phase::Running {
             return Err(unfit("is not running"));
         }
-        let host_users = other.spec.namespaces.user == "host";
+        // What it shares with the host comes along with it, and is the host's all the same: it must be said here, where who may is checked.
+        let (ours, theirs) = (&record.spec.namespaces, &other.spec.namespaces);
+        let shared = [
+            (&ours.network, &theirs.network, "the host's network: say `network: host`"),
+            (&ours.pid, &theirs.pid, "the host's processes: say `pid: host`"),
+            (&ours.ipc, &theirs.ipc, "the host's IPC: say `ipc: host`"),
+            (&ours.uts, &theirs.uts, "the host's name: say `uts: host`"),
+        ];
+        if let Some((.., what)) = shared.into_iter().find(|(mine, its, _)| mine.starts_with("container:") && *its == "host") {
+            return Err(StartError::Target { target: target.to_owned(), why: what });
+        }
+        let host_users = theirs.user == "host";
+        if host_users && ours.user != "host" {
+            return Err(unfit("the host's users: say `user: host`"));
+        }
         Ok(Some(Joined { pod: other.uid.clone(), host_users }))
     }
 

@@ -407,6 +407,7 @@ impl Worker {
             return Err(ActionError::WrongState { name: record.meta.name.clone(), state: "is not running" });
         };
         let image = self.shared.store.image_by_id(&record.image);
+        let before = record.progress.killed;
         if number == SIGKILL || number == convert::stop_signal(&record.spec, image.as_deref()) {
             let progress = Progress { killed: Some(attempt), ..record.progress.clone() };
             let event = crate::model::event::NewEvent::new(
@@ -417,7 +418,14 @@ impl Worker {
             );
             self.put(ContainerStatus::clone(&record.status), progress, vec![event])?;
         }
-        self.shared.node().kill(&self.uid, &name, number, number == SIGKILL).await?;
+        if let Err(error) = self.shared.node().kill(&self.uid, &name, number, number == SIGKILL).await {
+            // It ended by itself meanwhile: that is for the restart policy.
+            if let Some(record) = self.shared.store.container_by_uid(&self.uid) {
+                let progress = Progress { killed: before, ..record.progress.clone() };
+                self.put(ContainerStatus::clone(&record.status), progress, Vec::new())?;
+            }
+            return Err(error.into());
+        }
         if paused && number == SIGKILL {
             // Frozen processes die when they thaw.
             let resume = runtime::protocol::ShimRequest::Resume { container: name };

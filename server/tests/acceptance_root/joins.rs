@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
         joined_ipc_is_one_shared_memory,
         a_join_of_nobody_is_refused_by_field,
         a_join_of_what_does_not_run_says_so,
+        what_is_the_hosts_is_not_joined_by_another_name,
         the_joiner_outlives_nothing_it_does_not_own,
     ]
 }
@@ -40,6 +41,20 @@ fn joined_namespaces_are_the_others(scope: &Scope<'_>) {
         joiner.delete();
     }
     assert_eq!(owner.status()["phase"], "Running", "deleting a joiner ended the owner");
+}
+
+/// Who may not have the host's namespaces may not have them by way of another container.
+fn what_is_the_hosts_is_not_joined_by_another_name(scope: &Scope<'_>) {
+    let owner = scope.idle_with(json!({"namespaces": {"network": "host"}}));
+    let join = |namespaces: Value| scope.create(json!({"command": ["true"], "namespaces": namespaces})).post("/start", &json!({}));
+    let joined = format!("container:{}", owner.name);
+    let refused = join(json!({"network": joined})).problem(409);
+    assert!(refused["detail"].as_str().unwrap().contains("say `network: host`"), "{refused:#}");
+    let users = scope.idle_with(json!({"namespaces": {"user": "host"}}));
+    let joined = format!("container:{}", users.name);
+    let refused = join(json!({"network": joined})).problem(409);
+    assert!(refused["detail"].as_str().unwrap().contains("say `user: host`"), "{refused:#}");
+    join(json!({"network": joined, "user": "host"})).expect(204);
 }
 
 fn a_joined_network_is_one_loopback(scope: &Scope<'_>) {

@@ -12,6 +12,7 @@ use crate::{Test, tests};
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = tests![Shared:
         more_than_ten_million_bytes_is_an_oom_kill_with_limit_and_peak,
+        an_oom_kill_below_a_small_init_is_the_containers,
         the_kill_of_a_child_is_counted_and_is_not_the_containers,
         limits_are_in_the_kernels_files,
         a_patch_changes_limits_while_it_runs,
@@ -55,6 +56,14 @@ fn more_than_ten_million_bytes_is_an_oom_kill_with_limit_and_peak(scope: &Scope<
         scope.api().get(&format!("/api/v1/events?kind=Container&name={}&reason=OOMKill", container.name)).send().expect(200).json();
     assert!(!events["items"].as_array().unwrap().is_empty(), "no event tells of it: {events:#}");
     assert!(!container.logs("").contains("ate"), "the program got all it wanted");
+}
+
+fn an_oom_kill_below_a_small_init_is_the_containers(scope: &Scope<'_>) {
+    scope.berth.import("probe:memory", image::probe_image());
+    let limits = json!({"memory": TEN_MILLION, "memorySwap": TEN_MILLION});
+    let container = scope.run(json!({"image": "probe:memory", "command": ["probe", "eat", "64000000"], "init": true, "resources": limits}));
+    let exit = container.wait();
+    assert_eq!((&exit["exitCode"], &exit["oomKilled"], &exit["reason"]), (&json!(137), &json!(true), &json!("OOMKilled")), "{exit}");
 }
 
 fn the_kill_of_a_child_is_counted_and_is_not_the_containers(scope: &Scope<'_>) {

@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         two_are_attached_and_one_leaves,
         attached_from_the_beginning,
         an_attached_terminal,
+        a_signal_of_the_terminal_comes_once,
         a_slow_client_holds_up_nobody,
         another_sites_page_cannot_open_one,
         a_token_that_is_deleted_ends_its_sessions,
@@ -294,11 +295,30 @@ fn a_token_that_is_deleted_ends_its_sessions(scope: &Scope<'_>) {
     let attached = client.session(&container.path("/attach"));
     host::until("it runs", || Some(()).filter(|()| running(&marker) > 0));
     scope.api().delete(&format!("/api/v1/tokens/{name}")).send().expect(204);
+    // Whether or not the client answers the close.
+    host::until("the exec is gone", || Some(()).filter(|()| running(&marker) == 0));
     for session in [running_exec, attached] {
         let ended = session.finish();
         assert_eq!((ended.code, ended.reason.as_str()), (1008, "the token was deleted"));
     }
-    host::until("the exec is gone", || Some(()).filter(|()| running(&marker) == 0));
+}
+
+/// Below the small init, too: see `docker run --init`.
+fn a_signal_of_the_terminal_comes_once(scope: &Scope<'_>) {
+    for init in [false, true] {
+        let script = "trap 'n=$((n+1)); echo signal $n' INT; echo ready; while :; do read line && echo $line; done";
+        let container = scope.run(json!({"stdin": true, "tty": true, "init": init, "command": ["sh", "-c", script]}));
+        let mut terminal = scope.api().session(&container.path("/attach?logs=true"));
+        terminal.until("ready");
+        for number in 1..=3 {
+            terminal.input("\u{3}");
+            terminal.until(&format!("signal {number}"));
+            terminal.input(&format!("between {number}\n"));
+            terminal.until(&format!("between {number}\r\nbetween {number}"));
+        }
+        assert!(!terminal.until("signal 3").contains("signal 4"), "init: {init}");
+        container.delete();
+    }
 }
 
 fn the_end_of_the_server_is_told(scope: &Scope<'_>) {

@@ -10,6 +10,7 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
+use super::host;
 use super::http::{Address, Client};
 
 /// As long as the HTTP client waits.
@@ -97,12 +98,12 @@ impl Client {
         let (wire, host) = match address {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(host::ample(PATIENCE))).unwrap();
                 (Wire::Unix(stream), "localhost".to_owned())
             }
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(host::ample(PATIENCE))).unwrap();
                 (Wire::Tcp(stream), address.to_string())
             }
         };
@@ -174,7 +175,7 @@ impl Socket {
     /// Listens until standard output as a whole has this text; what it had until then.
     #[track_caller]
     pub(crate) fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + host::ample(PATIENCE);
         while !self.heard.stdout.contains(text) {
             assert!(Instant::now() < deadline, "{}: {text:?} did not come; heard {:?}", self.what, self.heard);
             if self.note() {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::http::context;
 use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
 use crate::http::extract::{ApiPath, IfMatch, MergePatch, json as extract_json, patch};
 use crate::http::input;
@@ -69,12 +70,16 @@ pub async fn patch_container(
 ) -> ApiResult<Response> {
     let record = state.store.container(&name)?;
     let (host, facts) = (state.host_limits(), state.facts().await?);
-    // Checked and changed while nothing else is written: what the patch was applied to is what it changes.
-    let changed = state.reconciler.update(&record.uid, None, |now| {
-        if_match.check(&now.meta.resource_version)?;
-        change(now, &patch, &host, &facts)
+    // To its end, whoever waits for it: limits that the host refuses have to be put back.
+    let changed = context::spawn(async move {
+        // Checked and changed while nothing else is written: what the patch was applied to is what it changes.
+        let changed = state.reconciler.update(&record.uid, None, |now| {
+            if_match.check(&now.meta.resource_version)?;
+            change(now, &patch, &host, &facts)
+        });
+        changed.await
     });
-    let record = changed.await?;
+    let record = changed.await.map_err(ApiError::internal)??;
     Ok(list::one(&HeaderMap::new(), &record.json(), &record.meta.resource_version))
 }
 

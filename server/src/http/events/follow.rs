@@ -17,8 +17,7 @@ pub(super) fn events(store: Store, filter: EventFilter, from: Option<u64>) -> im
     stream! {
         // Listening before looking: what happens in between is seen twice, and told once.
         let mut live = store.follow_events();
-        // 0: nothing told yet, and nothing before now is wanted.
-        let mut last = from.unwrap_or(0);
+        let mut last = from.unwrap_or_else(|| store.resource_version());
         let mut behind = from.is_some();
         loop {
             while behind {
@@ -38,7 +37,7 @@ pub(super) fn events(store: Store, filter: EventFilter, from: Option<u64>) -> im
                 }
                 Ok(_) => {}
                 // This reader was slow: what it missed is in the log.
-                Err(RecvError::Lagged(_)) => behind = last > 0,
+                Err(RecvError::Lagged(_)) => behind = true,
                 Err(RecvError::Closed) => return,
             }
         }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::auth::Identified;
 use crate::http::auth::secret::SecretHash;
+use crate::http::context;
 use crate::http::error::{ApiError, ApiResult, ErrorCode};
 use crate::http::extract::json;
 use crate::http::state::AppState;
@@ -41,7 +42,11 @@ async fn replayed(state: &AppState, path: &str, request: Request, next: Next) ->
     let key = format!("{}\n{}", caller.unwrap_or_default(), key(request.headers())?);
     let (request, hash) = hashed(path, request).await?;
     match state.store.idempotency(&key, &hash).await? {
-        Replay::First(guard) => keep(next.run(request).await, guard).await,
+        // By itself: a client that hangs up meanwhile is the one that sends the key again.
+        Replay::First(guard) => {
+            let work = async move { keep(next.run(request).await, guard).await };
+            context::spawn(work).await.map_err(ApiError::internal)?
+        }
         Replay::Answered(answer) => Ok(again(answer)),
         Replay::UnderWay => Err(ApiError::new(ErrorCode::IdempotencyInProgress, "the same key is in use right now").retry_after(1)),
         Replay::OtherRequest => Err(ApiError::new(ErrorCode::IdempotencyMismatch, "this key came with another request before")),

@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::http::error::ApiResult;
+use crate::http::context;
+use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ApiPath;
 use crate::http::state::AppState;
 
@@ -14,7 +15,11 @@ use crate::http::state::AppState;
     params(("name" = String, Path, description = "Its name")), responses((status = 204, description = "Deleted")))]
 pub async fn delete_token(State(state): State<AppState>, ApiPath(name): ApiPath<String>) -> ApiResult<StatusCode> {
     let token = state.store.token(&name)?;
-    state.store.remove_token(&token.meta.name).await?;
-    state.registry.revoke(&token.meta.uid).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let work = async move {
+        state.store.remove_token(&token.meta.name).await?;
+        state.registry.revoke(&token.meta.uid).await?;
+        Ok(StatusCode::NO_CONTENT)
+    };
+    // A token that is gone, whose streams go on, would be worse than none.
+    context::spawn(work).await.map_err(ApiError::internal)?
 }

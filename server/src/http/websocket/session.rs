@@ -107,8 +107,8 @@ impl Conversation {
                 over = slot.over() => Ending::Over(over),
             }
         };
-        // Before the client is waited for: its process is of no use to anybody any more.
-        drop(session);
+        // Before the client is waited for: its process is of no use to anybody any more. Both hold the connection that keeps it.
+        drop((session, input));
         let linger = if matches!(ending, Ending::Over(Over::Stopping)) { LINGER_AT_THE_END } else { LINGER };
         let closing = async {
             if say_goodbye(&mut sink, ending).await.is_ok() {
@@ -233,7 +233,10 @@ async fn say_goodbye(sink: &mut Sink, ending: Ending) -> Result<(), axum::Error>
             (Some(channel::failed(why)), code::INTERNAL, why.to_owned())
         }
         // Its own close is answered by the library, when there was one.
-        Ending::Gone => return sink.close().await,
+        Ending::Gone => {
+            tracing::debug!("the client of a session went");
+            return sink.close().await;
+        }
         Ending::Faulty(fault) => (None, code::PROTOCOL, fault.to_string()),
         Ending::Over(Over::Revoked) => (None, code::POLICY, "the token was deleted".to_owned()),
         Ending::Over(Over::Stopping) => (None, code::GOING_AWAY, "the server is shutting down".to_owned()),
