@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::daemon::Daemon;
+use crate::engines::run_folder;
 use crate::{Fault, leftovers};
 
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Containerd {
         let text = format!(
             "version = 2\nroot = {root:?}\nstate = {state:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {socket:?}\n",
             root = home.join("root"),
-            state = home.join("state"),
+            state = run_folder(scratch, "containerd")?,
         );
         std::fs::write(&config, text)?;
         let command = vec![OsString::from("containerd"), "--config".into(), config.into(), "--log-level".into(), "error".into()];

@@ -19,10 +19,21 @@ fn folder(scratch: &Path, name: &str) -> Result<PathBuf, Fault> {
     Ok(folder)
 }
 
+/// For what an engine keeps while it runs, below /run as in an installed one: on machines with systemd, and by `scripts/bench`, that is in memory.
+pub(crate) fn run_folder(scratch: &Path, name: &str) -> Result<PathBuf, Fault> {
+    folder(&run_folders(scratch), name)
+}
+
+/// All of them: bears the name of the run's own folder.
+pub(crate) fn run_folders(scratch: &Path) -> PathBuf {
+    Path::new("/run").join(scratch.file_name().unwrap_or_default())
+}
+
 /// A command line: words, options with files of the engine's folder, and words again.
 fn command(before: &str, home: &Path, files: &[(&str, &str)], after: &[&str]) -> Vec<OsString> {
     let mut words: Vec<OsString> = before.split(' ').map(OsString::from).collect();
     for (option, file) in files {
+        // A whole path stays one.
         words.extend([OsString::from(option), home.join(file).into()]);
     }
     words.extend(after.iter().map(OsString::from));
@@ -31,8 +42,10 @@ fn command(before: &str, home: &Path, files: &[(&str, &str)], after: &[&str]) ->
 
 pub(crate) fn berth(scratch: &Path, program: &Path) -> Result<Engine, Fault> {
     let home = folder(scratch, "berth")?;
-    let socket = home.join("run/berth.sock");
-    let mut command = command("serve", &home, &[("--data-dir", "data"), ("--run-dir", "run")], &["--listen", "127.0.0.1:0"]);
+    let run = run_folder(scratch, "berth")?;
+    let socket = run.join("berth.sock");
+    let run = run.to_string_lossy();
+    let mut command = command("serve", &home, &[("--data-dir", "data"), ("--run-dir", &run)], &["--listen", "127.0.0.1:0"]);
     command.insert(0, program.into());
     Ok(Engine { name: "Berth", daemon: Daemon::new(home, socket, Some("/readyz"), command), face: Face::Berth })
 }
@@ -42,7 +55,9 @@ pub(crate) async fn podman(scratch: &Path, image: &[u8]) -> Result<(Engine, Dura
     let home = folder(scratch, "podman")?;
     let socket = home.join("podman.sock");
     let address = format!("unix://{}", socket.display());
-    let folders = [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")];
+    let run = run_folder(scratch, "podman")?;
+    let (runroot, tmpdir) = (run.join("run").to_string_lossy().into_owned(), run.join("tmp").to_string_lossy().into_owned());
+    let folders = [("--root", "root"), ("--runroot", &runroot[..]), ("--tmpdir", &tmpdir[..])];
     let options = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--log-level", "error"];
     let service = ["system", "service", "--time=0", &address];
     let mut command = command("--exec podman", &home, &folders, &[&options[..], &service[..]].concat());
@@ -70,7 +85,8 @@ pub(crate) async fn docker(scratch: &Path, image: &[u8]) -> Result<(Engine, Dura
     let home = folder(scratch, "docker")?;
     let socket = home.join("docker.sock");
     let address = format!("unix://{}", socket.display());
-    let files = [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid"), ("--config-file", "daemon.json")];
+    let exec = run_folder(scratch, "docker")?.to_string_lossy().into_owned();
+    let files = [("--data-root", "data"), ("--exec-root", &exec[..]), ("--pidfile", "pid"), ("--config-file", "daemon.json")];
     let options = ["--host", &address, "--bridge", "none", "--iptables=false", "--ip-forward=false", "--log-level", "error"];
     let command = command("dockerd", &home, &files, &options);
     std::fs::write(home.join("daemon.json"), "{}")?;

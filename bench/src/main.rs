@@ -98,6 +98,9 @@ async fn run(options: &Options) -> Result<String, Fault> {
     std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755))?;
     let outcome = suite::run(options, scratch.path(), &program, &image).await;
     leftovers::sweep(scratch.path());
+    let run = engines::run_folders(scratch.path());
+    leftovers::sweep(&run);
+    let _ = std::fs::remove_dir_all(&run);
     outcome
 }
 

@@ -267,16 +267,21 @@ pub fn pid_of(pidfd: &impl AsFd) -> Option<i32> {
 /// Gives back what a burst of work left resident: free pages of the heap, the stack below this call, and what is read again from its file
 /// where it is needed, which is text and constants. For a process that has started something and will mostly wait. See malloc_trim(3), madvise(2).
 pub fn give_memory_back() {
+    give_text_back();
+    if let Some((start, length)) = unused_stack() {
+        // SAFETY: below the stack pointer, out of reach of the red zone and of the frames of the calls made here: nobody will read what
+        // stood there, and the kernel gives pages of zeros when the stack grows down again.
+        unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The part of [`give_memory_back`] that a process with several threads can do.
+pub fn give_text_back() {
     // SAFETY: takes a number; returns free memory to the kernel.
     unsafe { libc::malloc_trim(0) };
     for &(start, length) in file_areas() {
         // SAFETY: the range is a mapping of a file that was never written to, so the kernel reads each page again at the next access, also
         // those of this function.
-        unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
-    }
-    if let Some((start, length)) = unused_stack() {
-        // SAFETY: below the stack pointer, out of reach of the red zone and of the frames of the calls made here: nobody will read what
-        // stood there, and the kernel gives pages of zeros when the stack grows down again.
         unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
 }

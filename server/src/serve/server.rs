@@ -26,6 +26,8 @@ use crate::store::Store;
 /// How long the launcher may take to listen.
 const LAUNCHER_WITHIN: Duration = Duration::from_secs(10);
 
+/// After this it is not starting any more.
+const SETTLED_AFTER: Duration = Duration::from_millis(500);
 /// From the first signal to the end of requests (they have 10 s for themselves) and workers.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -83,6 +85,11 @@ async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     }
     first_look(&state).await?;
     say_ready(&state, login.as_deref());
+    tokio::spawn(async {
+        tokio::time::sleep(SETTLED_AFTER).await;
+        // Most of what starting touches is not needed again: routes, the API's document, migrations.
+        runtime::sys::process::give_text_back();
+    });
 
     signals.wait().await;
     tracing::info!("shutting down: containers go on running");
