@@ -72,17 +72,6 @@ fn folder_below(volume: OwnedFd, path: &str) -> Result<OwnedFd, SysError> {
     })
 }
 
-fn clear(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let removed =
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        if let Err(error) = removed {
-            tracing::warn!(%error, path = %path.display(), "a volume that could not be filled is not empty again");
-        }
-    }
-}
-
 impl HostSide<'_> {
     /// Host ids of root inside.
     fn root_ids(&self) -> (u32, u32) {
@@ -199,7 +188,7 @@ impl HostSide<'_> {
         let shift = self.user_namespace.map_or(0, |(_, map)| map.base);
         trace.run("copy", [target.to_owned(), path.display().to_string()], format!("cp -a /rootfs{target}/. {}", path.display()), || {
             // What is there in part would be taken for all of it at the next start.
-            super::copy_up::copy_folder(&source, &volume, shift).inspect_err(|_| clear(path))
+            super::copy_up::copy_folder(&source, &volume, shift).inspect_err(|_| super::copy_up::empty(&volume))
         })
     }
 
