@@ -81,7 +81,7 @@ pub fn run(layout: Layout, lifeline: Option<OwnedFd>) -> Result<(), SysError> {
 }
 
 /// The last act of a shim or a worker: where the launcher has left meanwhile, and could not take the instance's own cgroups away because this
-/// process or what it removed was still there, they go now.
+/// process or what it removed was still there, they go now. A confined worker sees neither the socket nor a cgroup, and does nothing.
 pub(crate) fn leave_last(layout: &Layout, hierarchies: &Hierarchies) {
     if !layout.launcher_socket().exists() {
         cgroup::step_out(hierarchies, &layout.instance);

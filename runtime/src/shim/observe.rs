@@ -36,21 +36,20 @@ fn network(pid: i32) -> BTreeMap<String, NetworkStats> {
 
 /// Of a command, for a list.
 const LONGEST_COMMAND: u64 = 4096;
-/// Of all commands and names together: a container makes as many and as long ones as it likes, and an answer is one frame.
-const MOST_TEXT: usize = 384 << 10;
-/// What a report takes of a frame beside its texts.
-const FIGURES: usize = 192;
+/// Of all reports together: a container makes as many and as long commands as it likes, and an answer is one frame of 1 MiB. Who has more processes
+/// than fit is shown the first of them.
+const MOST: usize = 768 << 10;
 
 pub(super) fn processes(container: &Container) -> Vec<ProcessReport> {
-    let mut room = MOST_TEXT;
+    let mut room = MOST;
     let mut reports: Vec<_> = container
         .cgroup
         .pids()
         .into_iter()
         .filter_map(process)
         .take_while(|report| {
-            // A control character is six bytes of JSON at most, and there are few.
-            let length = FIGURES + report.command.len();
+            // As it goes into the frame, where a control character is six bytes.
+            let length = serde_json::to_vec(report).map_or(0, |json| json.len() + 1);
             let fits = length <= room;
             room = room.saturating_sub(length);
             fits

@@ -77,7 +77,10 @@ impl Registry {
     fn granted(&self, token: Arc<TokenRecord>) -> Option<Grant> {
         self.store.touch_token(&token);
         let known = self.read(|inner| inner.revocations.get(&token.meta.uid).cloned());
-        let revoked = known.unwrap_or_else(|| self.write(|inner| inner.revocations.entry(token.meta.uid.clone()).or_default().clone()));
+        if let Some(revoked) = known {
+            return Some(Grant { token, revoked });
+        }
+        let revoked = self.write(|inner| inner.revocations.entry(token.meta.uid.clone()).or_default().clone());
         // It may have been deleted and revoked since it was found: then nobody would ever cancel what was made here.
         if self.store.token(&token.meta.name).is_ok_and(|now| now.meta.uid == token.meta.uid) {
             return Some(Grant { token, revoked });
