@@ -153,7 +153,10 @@ impl Socket {
 
     /// The next message; pings are answered by the way.
     pub(crate) fn hear(&mut self) -> Heard {
+        // A server that only pings keeps the socket's own deadline from ever coming.
+        let deadline = Instant::now() + host::ample(PATIENCE);
         loop {
+            assert!(Instant::now() < deadline, "{}: nothing but pings; heard {:?}", self.what, self.heard);
             match self.socket.read() {
                 Ok(Message::Binary(bytes)) => {
                     let (channel, data) = bytes.split_first().expect("a message has a channel");
