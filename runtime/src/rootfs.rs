@@ -6,6 +6,7 @@
 //! host's mount table, and no path that an image controls is opened by anyone but the init, below its own root.
 
 mod copy_up;
+mod fill;
 mod host;
 pub mod overlay;
 

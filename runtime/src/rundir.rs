@@ -11,13 +11,14 @@
 //! <data-dir>/pods/<pod>/                lasting: kept until the pod is deleted
 //!     upper/<hash>/ work/<hash>/        overlayfs; the hash is of the container's name
 //!     logs/<container>/<attempt>.log    CRI format
-//!     copy.lock                         held while files of a container that does not run are copied
+//!     copy.lock                         held while files are copied: shared with others by a copy from or to a running container
 //!     explain-<container>.json          the kernel operations of the newest attempt
 //! <data-dir>/layers/<layer>/            unpacked image layers, shared
 //! <data-dir>/volumes/<volume>/_data/    named volumes
+//! <data-dir>/volumes/<volume>/filling   while a first use fills it (see rootfs::fill)
 //! ```
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -99,7 +100,7 @@ impl DataDir {
     pub fn logs(&self, container: &ContainerName) -> PathBuf {
         self.0.join("logs").join(container.as_str())
     }
-    /// Held by a worker that has mounted the files of a container that does not run.
+    /// Held by a worker that copies files: shared while the container runs, alone while it does not.
     pub fn copy_lock(&self) -> PathBuf {
         self.0.join("copy.lock")
     }
@@ -149,18 +150,27 @@ pub fn replace_file(path: &Path, content: &[u8], mode: u32, group: Option<u32>) 
     written.map_err(|error| SysError::io("rename", path.display(), &error))
 }
 
-/// Takes the sandbox's lock; None when a living shim has it. See flock(2): the lock is the open file's, so it is inherited over fork and
+/// Takes a lock, and makes its file; None when another has it. See flock(2): the lock is the open file's, so it is inherited over fork and
 /// ends with the last process that has it open.
 pub fn try_lock(path: &Path) -> Result<Option<File>, SysError> {
+    try_lock_by(path, File::try_lock)
+}
+
+/// The same, but beside others that share it.
+pub fn try_lock_shared(path: &Path) -> Result<Option<File>, SysError> {
+    try_lock_by(path, File::try_lock_shared)
+}
+
+fn try_lock_by(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Option<File>, SysError> {
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
         .map_err(|error| SysError::io("open", path.display(), &error))?;
-    match file.try_lock() {
+    match lock(&file) {
         Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(SysError::io("flock", path.display(), &error)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(SysError::io("flock", path.display(), &error)),
     }
 }

@@ -49,7 +49,7 @@ fn furnish_and_fork(launcher: &Launcher, config: PodConfig, listener: &UnixListe
     make_dir(data.path(), 0o710, group).map_err(setup)?;
     // The run dir is there: a worker that comes now sees it, and one that came before is seen here.
     if data.copy_lock().exists() && try_lock(&data.copy_lock()).map_err(setup)?.is_none() {
-        return Err(RuntimeError::Busy { message: "files of the container, which does not run, are being copied".into() });
+        return Err(RuntimeError::Busy { message: "files of the container are being copied".into() });
     }
     make_dir(&data.path().join("logs"), 0o710, group).map_err(setup)?;
     make_dir(&run.path().join("etc"), 0o700, None).map_err(setup)?;

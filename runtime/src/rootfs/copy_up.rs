@@ -14,6 +14,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fsta
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
+use crate::crash_point;
 use crate::error::SysError;
 
 /// Deeper than any path that a program can name (PATH_MAX is 4,096 bytes).
@@ -30,15 +31,17 @@ pub(super) fn copy_folder(from: &OwnedFd, to: &OwnedFd, shift: u32) -> Result<()
 
 /// Without a single entry.
 pub(super) fn is_empty(folder: &OwnedFd) -> Result<bool, SysError> {
-    let copy = folder.try_clone().map_err(|error| SysError::io("dup", "folder", &error))?;
-    let mut dir = Dir::from_fd(copy).map_err(|errno| SysError::new("fdopendir", "folder", errno))?;
+    // Opened anew: a duplicate would share the place up to which the folder was read before.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut dir = Dir::openat(folder, c".", flags, Mode::empty()).map_err(|errno| SysError::new("openat", "folder", errno))?;
     // The folder itself and its parent are listed, too.
     Ok(dir.iter().filter_map(Result::ok).all(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
 }
 
-/// Takes out of the folder whatever is in it, as far as that can be done. By its descriptor: the path to a folder of a volume may lead elsewhere by
+/// Takes out of the folder whatever is in it; whether nothing is left. By its descriptor: the path to a folder of a volume may lead elsewhere by
 /// now, and below it std follows no symbolic link.
-pub(super) fn empty(folder: &OwnedFd) {
+pub(super) fn empty(folder: &OwnedFd) -> bool {
+    let mut all = true;
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
     for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -46,8 +49,10 @@ pub(super) fn empty(folder: &OwnedFd) {
         let removed = if directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         if let Err(error) = removed {
             tracing::warn!(%error, path = %path.display(), "a volume that could not be filled is not empty again");
+            all = false;
         }
     }
+    all
 }
 
 fn lowered(id: u32, shift: u32) -> u32 {
@@ -91,6 +96,7 @@ fn copy_entries(from: &OwnedFd, to: &OwnedFd, shift: u32, depth: usize) -> Resul
             _ => continue,
         }
         carry_over(to, name, &status, kind, shift)?;
+        crash_point!("rootfs.fill.entry");
     }
     Ok(())
 }
@@ -128,7 +134,7 @@ mod tests {
         // What a container may do meanwhile: its folder's name leads elsewhere.
         std::fs::rename(&volume, dir.path().join("moved")).unwrap();
         std::os::unix::fs::symlink(&outside, &volume).unwrap();
-        empty(&folder);
+        assert!(empty(&folder));
         assert!(is_empty(&OwnedFd::from(File::open(dir.path().join("moved")).unwrap())).unwrap());
         assert!(outside.join("kept").exists());
     }

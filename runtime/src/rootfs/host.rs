@@ -9,6 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
+use super::fill::Volume;
 use super::overlay::Overlay;
 use super::{Attachment, Handed, What};
 use crate::config::{ContainerConfig, IdMap, Propagation};
@@ -60,8 +61,9 @@ pub(super) fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
 
 /// A folder of a volume, made where it is missing, one name after the other and past no symbolic link: what is in a volume was written by
 /// containers, and one may be at it now (CVE-2017-1002101, CVE-2021-25741).
-fn folder_below(volume: OwnedFd, path: &str) -> Result<OwnedFd, SysError> {
+fn folder_below(volume: &OwnedFd, path: &str) -> Result<OwnedFd, SysError> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let volume = volume.try_clone().map_err(|error| SysError::io("dup", "volume", &error))?;
     Path::new(path).components().try_fold(volume, |dir, name| {
         let name = name.as_os_str().to_str().unwrap_or_default();
         match mkdirat(&dir, name, Mode::from_bits_truncate(0o755)) {
@@ -116,7 +118,7 @@ impl HostSide<'_> {
         made.map(|(mount, _)| mount)
     }
 
-    fn handed(&self, handed: &Handed, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<OwnedFd, SysError> {
+    fn handed(&self, handed: &Handed, target: &str, root_mount: &OwnedFd, trace: &mut Trace) -> Result<OwnedFd, SysError> {
         match handed {
             Handed::Dev => self.dev(trace),
             Handed::CgroupFolders { names } => {
@@ -155,16 +157,22 @@ impl HostSide<'_> {
                 Ok(mount)
             }
             Handed::Volume { id, sub_path, attributes, copy_up } => {
-                let mut path = self.layout.volume(id);
-                let mut source = open_path(&path)?;
-                if let Some(below) = sub_path {
-                    source = folder_below(source, below)?;
-                    path = path.join(below);
-                }
+                let whole = self.layout.volume(id);
+                let root = open_path(&whole)?;
+                let folder = match sub_path {
+                    Some(below) => folder_below(&root, below)?,
+                    None => root.try_clone().map_err(|error| SysError::io("dup", whole.display(), &error))?,
+                };
+                let sub_path = sub_path.as_deref().unwrap_or_default();
+                let volume = Volume { path: &whole, root: &root, sub_path, folder: &folder };
+                // Joining nothing would put a slash at the path's end.
+                let path = if sub_path.is_empty() { whole.clone() } else { whole.join(sub_path) };
                 if *copy_up {
-                    self.fill(&path, &source, target, root, trace)?;
+                    self.fill(&path, &volume, target, root_mount, trace)?;
+                } else {
+                    volume.settle()?;
                 }
-                self.idmapped(&path, &source, target, attributes | attr::NODEV, trace)
+                self.idmapped(&path, &folder, target, attributes | attr::NODEV, trace)
             }
             Handed::JoinedShm => match self.joined_shm {
                 Some(shm) => shm.try_clone_to_owned().map_err(|error| SysError::io("dup", "shm", &error)),
@@ -173,22 +181,20 @@ impl HostSide<'_> {
         }
     }
 
-    /// An empty volume gets what the image has at its target, as Docker does. Ids: the tree shows them shifted, the volume keeps them plain.
-    fn fill(&self, path: &Path, volume: &OwnedFd, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<(), SysError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let volume = open_beneath(volume.as_fd(), ".", flags)?;
-        let empty = super::copy_up::is_empty(&volume)?;
-        let source = match open_in_root(root.as_fd(), target, flags) {
-            Ok(source) if empty => source,
+    /// Ids: the tree shows them shifted, the volume keeps them plain.
+    fn fill(&self, path: &Path, volume: &Volume<'_>, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<(), SysError> {
+        if !volume.is_empty()? {
+            return Ok(());
+        }
+        let source = match open_in_root(root.as_fd(), target, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(source) => source,
             // Nothing there, or not a folder: nothing to copy.
-            Ok(_) => return Ok(()),
             Err(error) if matches!(error.source, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
             Err(error) => return Err(error),
         };
         let shift = self.user_namespace.map_or(0, |(_, map)| map.base);
         trace.run("copy", [target.to_owned(), path.display().to_string()], format!("cp -a /rootfs{target}/. {}", path.display()), || {
-            // What is there in part would be taken for all of it at the next start.
-            super::copy_up::copy_folder(&source, &volume, shift).inspect_err(|_| super::copy_up::empty(&volume))
+            volume.fill(&source, shift)
         })
     }
 

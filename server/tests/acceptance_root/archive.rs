@@ -28,10 +28,11 @@ pub(crate) fn tests() -> Vec<Test> {
         a_read_only_root_is_refused_and_a_full_disk_is_told,
         links_swapped_by_a_program_never_lead_out,
         a_start_waits_for_a_copy_at_rest,
+        a_restart_waits_for_a_copy_that_began_before,
         changes_are_those_of_docker_diff,
         changes_come_in_pages,
     ];
-    all.extend(tests![Own: nothing_is_left_mounted_when_berth_dies_in_a_copy]);
+    all.extend(tests![Own: nothing_is_left_mounted_when_berth_dies_in_a_copy, nobody_inherits_the_launchers_socket]);
     all
 }
 
@@ -475,13 +476,59 @@ fn a_start_waits_for_a_copy_at_rest(scope: &Scope<'_>) {
     assert_eq!(second["code"], "wrong-state", "{second:#}");
     std::thread::scope(|threads| {
         let starting = threads.spawn(|| scope.api().post(&container.path("/start")).send());
-        host::until("the start is asked for", || Some(()).filter(|()| scope.berth.log().contains("being copied")));
+        until_held_up(scope, &container);
         assert_ne!(container.status()["phase"], "Running");
         // Hanging up ends the worker.
         drop(copy);
         starting.join().unwrap().expect(204);
     });
     assert_eq!(container.exec_output(&["stat", "-c", "%s", "/tmp/large"]), "60000000\n");
+}
+
+fn until_held_up(scope: &Scope<'_>, container: &Container<'_>) {
+    let uid = container.get()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let told = |line: &&str| line.contains(&uid) && line.contains("being copied");
+    host::until("the start is held up", || scope.berth.log().lines().find(|line| told(line)).map(drop));
+}
+
+/// The worker keeps the mounts of the container that ran: a second overlay over the same folders must not come beside them.
+fn a_restart_waits_for_a_copy_that_began_before(scope: &Scope<'_>) {
+    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]}));
+    with_large_file(&container);
+    container.start();
+    let open = || scope.api().get(&container.path("/archive?path=/tmp/large")).open().unwrap();
+    let copies = [open(), open()];
+    assert_eq!(copies.each_ref().map(|copy| copy.status), [200, 200], "several may copy from a container that runs");
+    std::thread::scope(|threads| {
+        let restarting = threads.spawn(|| scope.api().post(&container.path("/restart")).send());
+        until_held_up(scope, &container);
+        assert_ne!(container.status()["phase"], "Running");
+        drop(copies);
+        restarting.join().unwrap().expect(204);
+    });
+    assert_eq!(container.exec_output(&["stat", "-c", "%s", "/tmp/large"]), "60000000\n");
+}
+
+/// What a worker unpacks or a container runs must not be able to speak to the launcher by a descriptor that it inherited.
+fn nobody_inherits_the_launchers_socket(scope: &Scope<'_>) {
+    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]}));
+    with_large_file(&container);
+    container.start();
+    let copy = scope.api().get(&container.path("/archive?path=/tmp/large")).open().unwrap();
+    assert_eq!(copy.status, 200);
+    let path = scope.berth.run_dir().join("launch.sock").display().to_string();
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    // Flags with __SO_ACCEPTCON, which only the listening one has; see proc_net(5).
+    let line = table.lines().find(|line| line.ends_with(&path) && line.split(' ').nth(3) == Some("00010000"));
+    let socket = format!("socket:[{}]", line.expect("the launcher listens").split_whitespace().nth(6).unwrap());
+    let has = |pid: i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == Path::new(&socket))
+    };
+    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut holders: Vec<String> = host::processes().into_iter().filter(|one| has(one.pid)).map(|one| name(one.pid)).collect();
+    holders.sort();
+    assert_eq!(holders, ["berth-keeper\n", "berth-launch\n"]);
 }
 
 fn nothing_is_left_mounted_when_berth_dies_in_a_copy(scope: &Scope<'_>) {

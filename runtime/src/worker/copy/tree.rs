@@ -1,8 +1,8 @@
 //! The tree of a container's files: a copy of its mounts while it runs, an overlay of our own while it is at rest.
 //!
-//! Two overlays over one upper folder would damage it, so whoever mounts one says so before looking whether another has: a worker locks
-//! `copy.lock` in the sandbox's lasting folder and then looks for a run dir; the launcher makes the run dir and then looks at the lock
-//! (`launch::start`).
+//! Two overlays over one upper folder would damage it, so whoever has one says so before looking whether another has: a worker locks
+//! `copy.lock` in the sandbox's lasting folder and then looks for a shim and a run dir; the launcher makes the run dir and then looks at the
+//! lock (`launch::start`). So the next start waits for a copy, also for one that began while the container ran: its mounts are kept by it.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Write};
@@ -20,7 +20,7 @@ use crate::config::{IdMap, NamespaceMode};
 use crate::error::{RuntimeError, SysError};
 use crate::protocol::{Numbered, ShimAnswer, ShimMessage, ShimRequest, encode, read_frame};
 use crate::rootfs::{self, HostSide};
-use crate::rundir::{make_dir, try_lock};
+use crate::rundir::{make_dir, try_lock, try_lock_shared};
 use crate::shim::join;
 use crate::sys::process::{self, CloneFlags, Cloned};
 use crate::sys::{namespace, socket};
@@ -34,16 +34,22 @@ const DESCRIPTORS: u64 = 1024;
 pub(super) struct Tree {
     cell: Cell,
     /// Nobody starts the container meanwhile.
-    _at_rest: Option<File>,
+    _lock: File,
 }
 
 impl Tree {
     pub(super) fn of(source: &Source<'_>) -> Result<Self, RuntimeError> {
+        let data = source.layout.data(&source.pod.id);
+        // One that was never started has none yet.
+        make_dir(data.path(), 0o710, Some((0, source.layout.gid))).map_err(failed("tree"))?;
+        let shared = locked(try_lock_shared(&data.copy_lock()))?;
         if let Some(cell) = of_shim(source)? {
-            return Ok(Tree { cell, _at_rest: None });
+            return Ok(Tree { cell, _lock: shared });
         }
+        // Let go of first: of two that come at once each would keep the other from having it alone.
+        drop(shared);
         let lock = claim(source)?;
-        Ok(Tree { cell: at_rest(source)?, _at_rest: Some(lock) })
+        Ok(Tree { cell: at_rest(source)?, _lock: lock })
     }
 
     pub(super) fn cell(&self) -> &Cell {
@@ -113,16 +119,16 @@ fn gone(shim: &UnixStream, within: Duration) -> bool {
 
 /// Takes the files of a container at rest for this worker alone.
 fn claim(source: &Source<'_>) -> Result<File, RuntimeError> {
-    let data = source.layout.data(&source.pod.id);
-    // One that was never started has none yet.
-    make_dir(data.path(), 0o710, Some((0, source.layout.gid))).map_err(failed("tree"))?;
-    let busy = |message: &str| RuntimeError::Busy { message: message.into() };
-    let lock = try_lock(&data.copy_lock()).map_err(failed("tree"))?;
-    let lock = lock.ok_or_else(|| busy("files of this container, which does not run, are being copied already"))?;
+    let lock = locked(try_lock(&source.layout.data(&source.pod.id).copy_lock()))?;
     if source.layout.run(&source.pod.id).path().exists() {
-        return Err(busy("the container is being started or cleared away"));
+        return Err(RuntimeError::Busy { message: "the container is being started or cleared away".into() });
     }
     Ok(lock)
+}
+
+fn locked(lock: Result<Option<File>, SysError>) -> Result<File, RuntimeError> {
+    let busy = || RuntimeError::Busy { message: "files of this container, which does not run, are being copied already".into() };
+    lock.map_err(failed("tree"))?.ok_or_else(busy)
 }
 
 /// As a start would make it: the overlay, and the user's mounts that keep anything (a tmpfs is empty until there is a program).
