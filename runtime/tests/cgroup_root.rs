@@ -404,16 +404,38 @@ fn opens(cgroup: &Cgroup) -> String {
 }
 
 #[test]
+fn a_part_of_its_processes_can_be_ended_alone() {
+    on_each_host(|host| {
+        let cgroup = host.create(&Resources { pids: Some(20), ..Resources::default() });
+        let below = cgroup.make_below("part").unwrap().unwrap();
+        assert!(cgroup.make_below("part").is_err(), "a name is taken once");
+        let mut rest = Program::start(&cgroup, "exec sleep 100");
+        // What is begun in a session of its own is in no process group with it, but in the same cgroup.
+        let mut part = Program::start(&below, "setsid sleep 100 & echo on; wait");
+        assert_eq!(part.line(), "on");
+        assert_eq!(below.pids().len(), 2);
+        below.kill_all().unwrap();
+        assert!(!part.wait().success());
+        assert!(below.wait_empty(soon()).unwrap());
+        assert!(below.remove_empty());
+        assert!(rest.0.try_wait().unwrap().is_none(), "what is not in it was ended as well");
+        cgroup.kill_all().unwrap();
+        rest.wait();
+    });
+}
+
+#[test]
 fn a_pod_is_cleaned_by_its_name_alone() {
     on_each_host(|host| {
         let first = host.create(&Resources::default());
-        let pause = Cgroup::create_pause(&host.hierarchies, &host.instance, &host.pod, &mut Trace::new("test")).unwrap();
+        let (none, trace) = (Resources::default(), &mut Trace::new("test"));
+        let second = Cgroup::create(&host.hierarchies, &host.instance, &host.pod, &name("db"), &none, &DeviceRules::All, trace).unwrap();
         let mut running = Program::start(&first, "sleep 100 & sleep 100 & wait");
-        let mut paused = Program::start(&pause, "exec sleep 100");
+        let mut other = Program::start(&second, "exec sleep 100");
         first.freeze(soon()).unwrap();
         assert_eq!(pods(&host.hierarchies, &host.instance), std::slice::from_ref(&host.pod));
         // Reaped here, since they are this process's children.
-        let reaper = std::thread::spawn(move || (running.wait(), paused.wait()));
+        let reaper = std::thread::spawn(move || (running.wait(), other.wait()));
         clean(&host.hierarchies, &host.instance, &host.pod, soon()).unwrap();
         reaper.join().unwrap();
         assert_eq!(pods(&host.hierarchies, &host.instance), []);

@@ -9,7 +9,7 @@ use super::error::CgroupError;
 use super::file;
 use super::hierarchy::{Controller, Version};
 use super::limit::{Limit, Rate, Setting, devices_in, rate_files, weight};
-use super::{Cgroup, PAUSE, tree};
+use super::{Cgroup, tree};
 use crate::config::{IoLimit, Resources};
 use crate::error::SysError;
 use crate::trace::Trace;
@@ -123,7 +123,7 @@ impl Plan<'_> {
             Version::V1 => (shares, "cpu.shares", 262_144),
             Version::V2 => (weight(shares), "cpu.weight", 10_000),
         };
-        let others = tree::children(&pod).into_iter().filter(|path| *path != dir && !path.ends_with(PAUSE));
+        let others = tree::children(&pod).into_iter().filter(|path| *path != dir);
         let sum: u64 = others.filter_map(|path| file::number(&path.join(file))).sum::<u64>().saturating_add(own);
         let limit = Limit::Together(sum.min(most));
         self.settings.push(Setting { dir: pod, version, limit, pointer: "/resources/cpuShares".to_owned() });

@@ -44,13 +44,11 @@ impl Cgroup {
         Ok(file::write(&dir.join("freezer.state"), "THAWED")?)
     }
 
-    /// Whether it was told to freeze, and is not thawed yet.
+    /// Whether it was told to freeze, and is not thawed yet; by whichever freezer, since another hand may have taken the one that we do not use.
     pub fn is_frozen(&self) -> bool {
-        if let Some(dir) = self.v2_freezer() {
-            return file::get(&dir.join("cgroup.freeze")).as_deref() == Some("1");
-        }
-        let state = self.v1_directory("freezer").and_then(|dir| file::get(&dir.join("freezer.state")));
-        state.is_some_and(|state| state != "THAWED")
+        let v2 = self.v2_freezer().and_then(|dir| file::get(&dir.join("cgroup.freeze")));
+        let v1 = || self.v1_directory("freezer").and_then(|dir| file::get(&dir.join("freezer.state")));
+        v2.as_deref() == Some("1") || v1().is_some_and(|state| state != "THAWED")
     }
 
     /// Thaws it and every cgroup below it that is frozen on its own: v1 lets a frozen process die only when it is thawed.
@@ -134,10 +132,6 @@ impl Events {
     /// Waits for a change since the last look; false when the deadline came first.
     pub(super) fn wait(&self, deadline: Instant) -> Result<bool, SysError> {
         wait_for(self.file.as_fd(), PollFlags::POLLPRI, deadline).map_err(|errno| SysError::new("poll", self.path.display(), errno))
-    }
-
-    pub(super) fn into_file(self) -> File {
-        self.file
     }
 }
 

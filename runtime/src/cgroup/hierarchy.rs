@@ -49,6 +49,8 @@ impl Controller {
 pub(super) struct Hierarchy {
     pub(super) version: Version,
     pub(super) mount: PathBuf,
+    /// What of the tree is mounted there: `/` is all of it.
+    pub(super) root: String,
     /// On v1 those it was mounted with (`name=systemd` for one without); on v2 those that its root may hand down.
     pub(super) controllers: Vec<String>,
 }
@@ -134,6 +136,11 @@ impl Hierarchies {
         }
     }
 
+    /// As if there were no other.
+    pub(super) fn only(&self, one: &Hierarchy) -> Self {
+        Hierarchies(Arc::new(vec![one.clone()]))
+    }
+
     pub(super) fn all(&self) -> &[Hierarchy] {
         &self.0
     }
@@ -212,7 +219,7 @@ fn parse_line(line: &str) -> Option<(&str, u8, Hierarchy)> {
     // Writable before read-only, the tree's root before a part of it, the usual place before a private one.
     let rank =
         4 * u8::from(options.split(',').all(|o| o != "ro")) + 2 * u8::from(root == "/") + u8::from(point.starts_with("/sys/fs/cgroup"));
-    Some((device, rank, Hierarchy { version, mount: PathBuf::from(point), controllers }))
+    Some((device, rank, Hierarchy { version, mount: PathBuf::from(point), root: unescape(root), controllers }))
 }
 
 /// The kernel writes space, tab, newline and backslash in a path as three octal digits.

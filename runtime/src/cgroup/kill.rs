@@ -8,7 +8,6 @@
 //!
 //! With the processes frozen no pid of the list can be given to another process meanwhile. See cgroups(7), pidfd_send_signal(2).
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -35,6 +34,8 @@ impl Cgroup {
             if !self.is_populated() {
                 return Ok(());
             }
+            // Of a foreign hand's freeze by v1 the kill does not know.
+            self.thaw_below();
             return self.kill_members();
         }
         for _ in 0..ROUNDS {
@@ -52,11 +53,6 @@ impl Cgroup {
     /// that on v2 one that is fatal to a process ends it at once.
     pub fn signal_all(&self, signal: i32) -> Result<(), SysError> {
         if signal == libc::SIGKILL { self.kill_all() } else { self.signal_frozen(signal) }
-    }
-
-    /// The v2 `cgroup.events`, to be polled for POLLPRI by who wants to know when it is empty; read it after each event. None on a v1 host.
-    pub fn populated_fd(&self) -> Result<Option<File>, SysError> {
-        self.directory(Version::V2).map(|dir| Events::open(&dir).map(Events::into_file)).transpose()
     }
 
     /// Whether any process is in it or below it.
@@ -108,8 +104,13 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Sends a signal to every process in it and below it, while they go on: one that is forked meanwhile may miss it.
+    pub fn signal_running(&self, signal: i32) -> Result<(), SysError> {
+        signal_listed(|| self.members(), signal)
+    }
+
     fn kill_members(&self) -> Result<(), SysError> {
-        self.members().into_iter().try_for_each(|pid| kill_one(pid, libc::SIGKILL))
+        signal_listed(|| self.members(), libc::SIGKILL)
     }
 
     /// One write to cgroup.kill; false where there is no such file.
@@ -127,7 +128,7 @@ impl Cgroup {
         let frozen_before = self.is_frozen();
         // A freeze that fails or comes late has thawed; then the signals go out all the same.
         let frozen_now = !frozen_before && self.freeze(Instant::now() + FREEZE).is_ok();
-        let outcome = self.members().into_iter().try_for_each(|pid| kill_one(pid, signal));
+        let outcome = signal_listed(|| self.members(), signal);
         if frozen_now {
             let _ = self.thaw();
         }
@@ -151,13 +152,33 @@ impl Cgroup {
     }
 }
 
-fn kill_one(pid: i32, signal: i32) -> Result<(), SysError> {
-    match process::pidfd_open(pid).and_then(|pidfd| process::pidfd_send_signal(pidfd.as_fd(), signal)) {
+/// Sends a signal to every process of a list that changes meanwhile. A number may be another process's by the time it is opened: then it
+/// is no longer in the list afterwards, and gets nothing.
+pub(super) fn signal_listed(list: impl Fn() -> Vec<i32>, signal: i32) -> Result<(), SysError> {
+    for some in list().chunks(AT_ONCE) {
         // Gone meanwhile; EINVAL is a thread that pidfd_open does not take for a process.
-        Err(error) if matches!(error.source, Errno::ESRCH | Errno::EINVAL) => Ok(()),
-        other => other,
+        let passed = |error: &SysError| matches!(error.source, Errno::ESRCH | Errno::EINVAL);
+        let mut opened = Vec::with_capacity(some.len());
+        for &pid in some {
+            match process::pidfd_open(pid) {
+                Ok(pidfd) => opened.push((pid, pidfd)),
+                Err(error) if passed(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let still = list();
+        for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+            match process::pidfd_send_signal(pidfd.as_fd(), signal) {
+                Err(error) if !passed(&error) => return Err(error),
+                _ => {}
+            }
+        }
     }
+    Ok(())
 }
+
+/// Descriptors that [`signal_listed`] has open: there may be more processes than a process may have of them.
+const AT_ONCE: usize = 128;
 
 /// Kills and removes every cgroup of a pod, found by its name alone: for what a dead shim left. Fails with EBUSY and the folder's path when a
 /// process has not ended at the deadline (one that hangs in the kernel).

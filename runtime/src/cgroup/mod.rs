@@ -42,6 +42,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule, DeviceRules};
@@ -57,10 +58,7 @@ use crate::error::SysError;
 use crate::id::{ContainerName, InstanceId, PodId};
 use crate::trace::Trace;
 
-/// The folder of the pause process: no container can have this name.
-const PAUSE: &str = "_pause";
-
-/// One cgroup: the same place in every hierarchy. A container's, a pause's, or a whole pod's.
+/// One cgroup: the same place in every hierarchy. A container's, or a whole pod's.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
     hierarchies: Hierarchies,
@@ -86,26 +84,30 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// The same for the pause process of a pod: no limits, and every device, since the program in it is our own.
-    pub fn create_pause(hierarchies: &Hierarchies, instance: &InstanceId, pod: &PodId, trace: &mut Trace) -> Result<Cgroup, CgroupError> {
-        let cgroup = Cgroup::of_pause(hierarchies, instance, pod);
-        cgroup.made(|| cgroup.make(&Resources::default(), &DeviceRules::All, trace))?;
-        Ok(cgroup)
-    }
-
     /// A container's cgroup by its name, whether it exists or not.
     pub fn of_container(hierarchies: &Hierarchies, instance: &InstanceId, pod: &PodId, container: &ContainerName) -> Cgroup {
         Cgroup { hierarchies: hierarchies.clone(), relative: pod_path(instance, pod).join(container.as_str()) }
     }
 
-    /// The pause process's, whether it exists or not.
-    pub fn of_pause(hierarchies: &Hierarchies, instance: &InstanceId, pod: &PodId) -> Cgroup {
-        Cgroup { hierarchies: hierarchies.clone(), relative: pod_path(instance, pod).join(PAUSE) }
-    }
-
     /// A whole pod's: to kill, freeze, count or remove all that is in it.
     pub fn of_pod(hierarchies: &Hierarchies, instance: &InstanceId, pod: &PodId) -> Cgroup {
         Cgroup { hierarchies: hierarchies.clone(), relative: pod_path(instance, pod) }
+    }
+
+    /// Makes a further one below it, for some of its processes, in one hierarchy alone: the v2 tree, or where there is none a v1 one that
+    /// counts and limits nothing by itself. Limits and figures stay those of the one above it. None on a host that has neither.
+    pub fn make_below(&self, name: &str) -> Result<Option<Cgroup>, SysError> {
+        let home = self.hierarchies.v2().or_else(|| self.hierarchies.v1("freezer")).or_else(|| self.hierarchies.v1("pids"));
+        let Some(home) = home else { return Ok(None) };
+        let below = Cgroup { hierarchies: self.hierarchies.only(home), relative: self.relative.join(name) };
+        let path = home.mount.join(&below.relative);
+        let made = nix::unistd::mkdir(&path, nix::sys::stat::Mode::from_bits_truncate(0o755));
+        made.map(|()| Some(below)).map_err(|errno| SysError::new("mkdir", path.display(), errno))
+    }
+
+    /// Removes one of [`Cgroup::make_below`] if nothing is in it; whether it is gone.
+    pub fn remove_empty(&self) -> bool {
+        self.directories().all(|(_, dir)| tree::rmdir(&dir) != Err(Errno::EBUSY))
     }
 
     /// The path below each mount point, with a leading slash: what /proc/PID/cgroup states outside.

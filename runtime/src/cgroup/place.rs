@@ -40,7 +40,8 @@ pub(super) fn step_out(hierarchies: &Hierarchies, instance: &InstanceId) {
     }
 }
 
-/// See cgroups(7): `3:memory:/path`, and `0::/path` for the v2 tree.
+/// Below what is mounted, which need not be the tree's root: in a container without a cgroup namespace of its own it is the container's
+/// cgroup. None for a place that cannot be seen from there. See cgroups(7): `3:memory:/path`, and `0::/path` for the v2 tree.
 fn place_in<'a>(own: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -48,7 +49,13 @@ fn place_in<'a>(own: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
             Version::V2 => controllers.is_empty(),
             Version::V1 => !controllers.is_empty() && controllers.split(',').any(|one| hierarchy.has(one)),
         };
-        same.then_some(path)
+        if !same {
+            return None;
+        }
+        match path.strip_prefix(hierarchy.root.trim_end_matches('/'))? {
+            "" => Some("/"),
+            below => below.starts_with('/').then_some(below),
+        }
     })
 }
 
@@ -125,5 +132,20 @@ mod tests {
         let places: Vec<_> = hierarchies.all().iter().map(|hierarchy| place_in(own, hierarchy)).collect();
         let service = Some("/system.slice/x.service");
         assert_eq!(places, [Some("/a/b"), Some("/"), service, service]);
+    }
+
+    #[test]
+    fn a_place_is_below_what_is_mounted() {
+        let own = "5:memory:/docker/1f/berth-x\n4:name=systemd:/docker/1f\n3:cpu:/docker/1f2\n0::/else/where\n";
+        let place = |version, root: &str, controllers: &[&str]| {
+            let controllers = controllers.iter().map(|one| (*one).to_owned()).collect();
+            place_in(own, &Hierarchy { version, mount: "/nowhere".into(), root: root.into(), controllers }).map(str::to_owned)
+        };
+        assert_eq!(place(Version::V1, "/docker/1f", &["memory"]).as_deref(), Some("/berth-x"));
+        assert_eq!(place(Version::V1, "/docker/1f", &["name=systemd"]).as_deref(), Some("/"));
+        assert_eq!(place(Version::V1, "/docker/1f", &["cpu"]), None, "another's, with the same beginning");
+        assert_eq!(place(Version::V1, "/docker/1f", &["pids"]), None);
+        assert_eq!(place(Version::V2, "/", &[]).as_deref(), Some("/else/where"));
+        assert_eq!(place(Version::V2, "/docker/1f", &[]), None);
     }
 }

@@ -100,9 +100,14 @@ mod tests {
     fn files_are_sorted_to_their_controllers() {
         let files: BTreeMap<String, String> =
             ["memory.max", "cgroup.events", "cpu.stat"].iter().map(|n| ((*n).to_owned(), "1".to_owned())).collect();
-        let v2 = Hierarchy { version: Version::V2, mount: "/nowhere".into(), controllers: Vec::new() };
+        let v2 = Hierarchy { version: Version::V2, mount: "/nowhere".into(), root: "/".into(), controllers: Vec::new() };
         assert_eq!(by_controller(&v2, files.clone()).into_keys().collect::<Vec<_>>(), ["cgroup", "cpu", "memory"]);
-        let v1 = Hierarchy { version: Version::V1, mount: "/nowhere".into(), controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()] };
+        let v1 = Hierarchy {
+            version: Version::V1,
+            mount: "/nowhere".into(),
+            root: "/".into(),
+            controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],
+        };
         let sorted = by_controller(&v1, files);
         assert_eq!((sorted.len(), sorted["cpu"].len(), sorted["cpuacct"].len()), (2, 1, 0));
     }

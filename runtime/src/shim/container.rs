@@ -79,17 +79,8 @@ impl Container {
         let log = Log::open(&logs, config.attempt, &config.log, sandbox.layout.gid).map_err(setup("log"))?;
         let Created { process, cgroup, security, trace } = create::create(sandbox, &config)?;
         let AtGate { init, gate, cgroup_tasks, cgroup_leaf, stdin, stdout, stderr, terminal } = process;
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| setup("stdio")(SysError::io("dup", "terminal", &error)));
-        // A terminal is both ways at once: its output is the container's standard output, and there is no other.
-        let (stdin, stdout, stderr) = match &terminal {
-            Some(master) => (Some(copy(master)?), copy(master)?, None),
-            None => (stdin, stdout, Some(stderr)),
-        };
-        for pipe in [Some(&stdout), stderr.as_ref()].into_iter().flatten() {
-            set_nonblocking(pipe).map_err(setup("log"))?;
-        }
-        let stdin = stdin.map(Input::new).transpose()?;
-        let oom_watch = cgroup.oom_watch().map_err(setup("cgroup"))?;
+        let held = Held::of(terminal.as_ref(), stdin, stdout, stderr, &cgroup);
+        let Held { stdin, stdout, stderr, oom_watch } = held.inspect_err(|_| create::undo(sandbox, Some(&init), &cgroup))?;
         Ok(Container {
             oom_watch,
             oom: OomLedger::new(0),
@@ -103,8 +94,8 @@ impl Container {
             stdin,
             terminal,
             attached: Vec::new(),
-            stdout: Some(stdout.into()),
-            stderr: stderr.map(std::fs::File::from),
+            stdout: Some(stdout),
+            stderr,
             trace,
             explained: false,
             conditions: Vec::new(),
@@ -176,8 +167,9 @@ impl Container {
                 Ok(())
             }
             Some(error) => {
-                let _ = process::pidfd_send_signal(init.pidfd.as_fd(), nix::libc::SIGKILL);
-                let _ = process::reap(init.pidfd.as_fd());
+                if let Err(left) = process::end(init.pidfd.as_fd()) {
+                    tracing::warn!(pid = init.pid, error = %left, "a container that did not start has not ended");
+                }
                 self.state = State::Stopped { exit: exit_of_failure(Some(error.clone())) };
                 Err(RuntimeError::Setup(error))
             }
@@ -343,8 +335,7 @@ impl Container {
         if let Some(init) = self.init() {
             let _ = self.cgroup.kill_all();
             let _ = self.cgroup.thaw();
-            let _ = process::pidfd_send_signal(init.pidfd.as_fd(), nix::libc::SIGKILL);
-            process::reap(init.pidfd.as_fd()).map_err(setup("kill"))?;
+            process::end(init.pidfd.as_fd()).map_err(setup("kill"))?;
             self.drain(&mut |_, _| {});
             self.log.close();
             self.state = State::Stopped { exit: exit_of_failure(None) };
@@ -369,6 +360,40 @@ impl Container {
             self.cleared = true;
         }
         Ok(())
+    }
+}
+
+/// What the shim reads and writes of a container.
+struct Held {
+    stdin: Option<Input>,
+    stdout: std::fs::File,
+    stderr: Option<std::fs::File>,
+    oom_watch: Option<OomWatch>,
+}
+
+impl Held {
+    /// A terminal is both ways at once: its output is the container's standard output, and there is no other.
+    fn of(
+        terminal: Option<&OwnedFd>,
+        stdin: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        cgroup: &Cgroup,
+    ) -> Result<Self, RuntimeError> {
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| setup("stdio")(SysError::io("dup", "terminal", &error)));
+        let (stdin, stdout, stderr) = match terminal {
+            Some(master) => (Some(copy(master)?), copy(master)?, None),
+            None => (stdin, stdout, Some(stderr)),
+        };
+        for pipe in [Some(&stdout), stderr.as_ref()].into_iter().flatten() {
+            set_nonblocking(pipe).map_err(setup("log"))?;
+        }
+        Ok(Held {
+            stdin: stdin.map(Input::new).transpose()?,
+            stdout: stdout.into(),
+            stderr: stderr.map(std::fs::File::from),
+            oom_watch: cgroup.oom_watch().map_err(setup("cgroup"))?,
+        })
     }
 }
 

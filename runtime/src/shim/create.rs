@@ -81,12 +81,18 @@ pub(super) fn create(sandbox: &Sandbox, config: &ContainerConfig) -> Result<Crea
     match making.process(&mut trace) {
         Ok(process) => Ok(Created { process, cgroup, security, trace }),
         Err(error) => {
-            // The child is dead and reaped by now; what cannot be removed is found again by its name.
-            if let Err(left) = cgroup.remove(Instant::now() + Duration::from_secs(2)) {
-                tracing::warn!(pod = %pod, error = %left, "cgroup of a failed set-up is left");
-            }
+            // The child is dead and reaped by now.
+            undo(sandbox, None, &cgroup);
             Err(error)
         }
+    }
+}
+
+/// What cannot be undone is found again by its name.
+pub(super) fn undo(sandbox: &Sandbox, init: Option<&Child>, cgroup: &Cgroup) {
+    let ended = init.map_or(Ok(()), |init| process::end(init.pidfd.as_fd()).map(drop));
+    if let Err(left) = ended.and_then(|()| cgroup.remove(Instant::now() + Duration::from_secs(2))) {
+        tracing::warn!(pod = %sandbox.config.id, error = %left, source = %left.source, "a failed set-up is not undone");
     }
 }
 
@@ -129,8 +135,8 @@ impl Making<'_> {
         match self.furnish(&init, &gate, &plan, trace) {
             Ok(terminal) => Ok(AtGate { init, gate, cgroup_tasks, cgroup_leaf, stdin, stdout, stderr, terminal }),
             Err(error) => {
-                let _ = process::pidfd_send_signal(init.pidfd.as_fd(), nix::libc::SIGKILL);
-                let _ = process::reap(init.pidfd.as_fd());
+                // One that does not end holds its cgroup, which is told.
+                let _ = process::end(init.pidfd.as_fd());
                 Err(error)
             }
         }
@@ -285,32 +291,37 @@ fn hand_over(gate: &OwnedFd, mounts: &[OwnedFd]) -> Result<(), SysError> {
 
 /// The next report; None at the end of the stream.
 pub(super) fn receive(gate: &OwnedFd, deadline: Instant) -> Result<Option<(FromInit, Vec<OwnedFd>)>, SysError> {
+    await_message(gate, deadline)?;
+    // As large as the message and no larger: what a shim once used, it keeps.
+    let received = socket::next_length(gate).and_then(|length| {
+        let mut buffer = vec![0; length.min(MAX_REPORT)];
+        socket::receive(gate, &mut buffer).map(|(length, descriptors)| (buffer, length, descriptors))
+    });
+    match received {
+        Ok((_, 0, _)) => Ok(None),
+        Ok((buffer, length, descriptors)) => {
+            let message = serde_json::from_slice(&buffer[..length]);
+            message.map(|message| Some((message, descriptors))).map_err(|error| SysError::new("recvmsg", error, Errno::EBADMSG))
+        }
+        // The other end went away with something of ours unread.
+        Err(error) if error.source == Errno::ECONNRESET => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Until there is something to receive, or nobody left to send it.
+pub(super) fn await_message(socket: &OwnedFd, deadline: Instant) -> Result<(), SysError> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(SysError::new("poll", "init", Errno::ETIMEDOUT));
         }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(gate.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(Errno::EINTR) => continue,
-            Ok(_) => {}
+        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
             Err(errno) => return Err(SysError::new("poll", "init", errno)),
         }
-        // As large as the message and no larger: what a shim once used, it keeps.
-        let received = socket::next_length(gate).and_then(|length| {
-            let mut buffer = vec![0; length.min(MAX_REPORT)];
-            socket::receive(gate, &mut buffer).map(|(length, descriptors)| (buffer, length, descriptors))
-        });
-        return match received {
-            Ok((_, 0, _)) => Ok(None),
-            Ok((buffer, length, descriptors)) => {
-                let message = serde_json::from_slice(&buffer[..length]);
-                message.map(|message| Some((message, descriptors))).map_err(|error| SysError::new("recvmsg", error, Errno::EBADMSG))
-            }
-            // The other end went away with something of ours unread.
-            Err(error) if error.source == Errno::ECONNRESET => Ok(None),
-            Err(error) => Err(error),
-        };
     }
 }
 

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::container::{Container, await_exec, set_nonblocking};
-use super::create::setup;
+use super::create::{self, setup};
 use super::exec_cgroup::OwnCgroup;
 use super::init::Failure;
 use super::input::{Asker, Input};
@@ -32,6 +32,8 @@ use crate::sys::process::{Child, CloneFlags, Cloned, Ended};
 use crate::sys::{descriptors, mount, namespace, process, socket, terminal};
 use crate::trace::Trace;
 
+/// How long joining the container may take.
+const ENTER_DEADLINE: Duration = Duration::from_secs(5);
 /// A chunk of output: with base64 well below the largest frame.
 const CHUNK: usize = 64 << 10;
 /// What is kept of program and arguments: a shim is small, and a command may be a megabyte.
@@ -65,6 +67,8 @@ pub(super) struct Exec {
 /// What the processes after the fork need.
 struct Entering<'a> {
     leaf: Option<&'a OwnedFd>,
+    /// Below the container's, where there is no leaf of its own.
+    own_tasks: &'a [(String, OwnedFd)],
     pod: &'a PodConfig,
     container: &'a Container,
     target: &'a Child,
@@ -110,13 +114,15 @@ impl Exec {
         for fd in [&stdout, &stderr].into_iter().flatten() {
             set_nonblocking(fd).map_err(&at)?;
         }
-        let own = container.cgroup_leaf.as_ref().filter(|_| config.own_cgroup).and_then(|leaf| {
+        let own = config.own_cgroup.then(|| {
             // A container that may write to its cgroup can take the name; it harms itself alone.
-            let made = OwnCgroup::make(leaf, number);
-            made.inspect_err(|error| tracing::warn!(%error, source = %error.source, "an exec without a cgroup of its own")).ok()
+            let made = OwnCgroup::make(&container.cgroup, number);
+            made.inspect_err(|error| tracing::warn!(%error, source = %error.source, "an exec without a cgroup of its own")).ok().flatten()
         });
+        let own = own.flatten();
         let entering = Entering {
-            leaf: own.as_ref().map_or(container.cgroup_leaf.as_ref(), |own| Some(&own.folder)),
+            leaf: own.as_ref().and_then(|own| own.leaf.as_ref()).or(container.cgroup_leaf.as_ref()),
+            own_tasks: own.as_ref().map_or(&[], |own| own.tasks.as_slice()),
             pod,
             container,
             target,
@@ -127,25 +133,22 @@ impl Exec {
             stdio: [stdin, out, err],
         };
         let child = enter(entering, &births).map_err(RuntimeError::Setup)?;
-        let mut trace = Trace::new("shim");
-        let terminal = match await_exec(&gate, &mut trace, &config.argv) {
-            Ok(terminal) => terminal,
-            Err(error) => {
-                let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
-                let _ = process::reap(child.pidfd.as_fd());
-                return Err(error);
+        let begun = await_exec(&gate, &mut Trace::new("shim"), &config.argv).and_then(|terminal| {
+            let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| at(SysError::io("dup", "terminal", &error)));
+            let (input, stdout, stderr) = match &terminal {
+                Some(master) => (Some(copy(master)?), Some(copy(master)?), None),
+                None => (input, stdout, stderr),
+            };
+            if let Some(stdout) = &stdout {
+                set_nonblocking(stdout).map_err(&at)?;
             }
-        };
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| at(SysError::io("dup", "terminal", &error)));
-        let (input, stdout, stderr) = match &terminal {
-            Some(master) => (Some(copy(master)?), Some(copy(master)?), None),
-            None => (input, stdout, stderr),
-        };
-        if let Some(stdout) = &stdout {
-            set_nonblocking(stdout).map_err(&at)?;
-        }
+            Ok((input.map(Input::new).transpose()?, stdout, stderr, terminal))
+        });
+        let (stdin, stdout, stderr, terminal) = begun.inspect_err(|_| {
+            // One that does not end belongs to the container, and is ended with it.
+            let _ = process::end(child.pidfd.as_fd());
+        })?;
         let deadline = config.timeout_ms.map(|millis| Instant::now() + Duration::from_millis(millis));
-        let stdin = input.map(Input::new).transpose()?;
         Ok(Exec {
             number,
             container: container.config.name.clone(),
@@ -303,7 +306,7 @@ impl Exec {
 
     /// After a kill.
     pub(super) fn wait(&self) -> ExecExit {
-        self.exit(process::reap(self.child.pidfd.as_fd()).unwrap_or(Ended::Signaled(nix::libc::SIGKILL)))
+        self.exit(process::end(self.child.pidfd.as_fd()).unwrap_or(Ended::Signaled(nix::libc::SIGKILL)))
     }
 
     /// How it ended, when it has.
@@ -325,7 +328,7 @@ impl Entering<'_> {
     fn close_the_shims(&self) -> Result<(), SysError> {
         let mut keep = vec![self.control.as_fd(), self.birth.as_fd(), self.target.pidfd.as_fd()];
         keep.extend(self.stdio.iter().map(AsFd::as_fd));
-        keep.extend(self.container.cgroup_tasks.iter().map(|(_, file)| file.as_fd()));
+        keep.extend(self.container.cgroup_tasks.iter().chain(self.own_tasks).map(|(_, file)| file.as_fd()));
         descriptors::close_all_but(&keep)
     }
 }
@@ -339,8 +342,11 @@ fn enter(entering: Entering<'_>, births: &OwnedFd) -> Result<Child, SetupError> 
         Cloned::Parent(first) => {
             drop(entering);
             let mut buffer = vec![0; super::report::MAX_FAILURE];
-            let received = socket::receive(births, &mut buffer);
-            process::reap(first.pidfd.as_fd()).map_err(at)?;
+            // With a deadline: whoever else can write to the container's freezer makes it stand still as soon as it is in the cgroup.
+            let told = create::await_message(births, Instant::now() + ENTER_DEADLINE);
+            let received = told.and_then(|()| socket::receive(births, &mut buffer));
+            let ended = if received.is_ok() { process::reap(first.pidfd.as_fd()) } else { process::end(first.pidfd.as_fd()) };
+            ended.map_err(at)?;
             let (length, descriptors) = received.map_err(at)?;
             match descriptors.into_iter().next() {
                 Some(pidfd) => {
@@ -363,6 +369,7 @@ fn first_process(entering: &Entering<'_>) -> ! {
     let joined = entering
         .close_the_shims()
         .and_then(|()| super::process::join_cgroups(&entering.container.cgroup_tasks, &mut trace))
+        .and_then(|()| super::process::join_cgroups(entering.own_tasks, &mut trace))
         .and_then(|()| {
             trace.stage("namespaces");
             // Before anything of the container can look at this process.

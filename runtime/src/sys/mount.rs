@@ -27,7 +27,6 @@ pub mod attr {
     pub(super) const IDMAP: u64 = 0x0010_0000;
 }
 
-const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_SET_FD: libc::c_uint = 5;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
@@ -59,12 +58,6 @@ impl FsContext {
     pub fn set(&self, key: &str, value: &str) -> Result<(), SysError> {
         let (key_c, value_c) = (c_string("fsconfig", key.as_bytes())?, c_string("fsconfig", value.as_bytes())?);
         self.config(FSCONFIG_SET_STRING, &format!("{key}={value}"), Some(&key_c), value_c.as_ptr().cast(), 0)
-    }
-
-    /// Sets a parameter that has no value. See fsconfig(2).
-    pub fn flag(&self, key: &str) -> Result<(), SysError> {
-        let key_c = c_string("fsconfig", key.as_bytes())?;
-        self.config(FSCONFIG_SET_FLAG, key, Some(&key_c), std::ptr::null(), 0)
     }
 
     /// Sets a parameter to an open file. See fsconfig(2).

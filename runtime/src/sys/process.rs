@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::{descriptor, number};
@@ -119,33 +121,45 @@ pub fn try_reap(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, SysError> {
 /// Waits for the child behind the descriptor and reaps it. See waitid(2).
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
     loop {
-        let mut polled = [nix::poll::PollFd::new(pidfd, nix::poll::PollFlags::POLLIN)];
-        match nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(SysError::new("poll", "pidfd", errno)),
-        }
+        wait(pidfd, PollTimeout::NONE)?;
         if let Some(ended) = try_reap(pidfd)? {
             return Ok(ended);
         }
     }
 }
 
-/// Reaps any ended child whose pid is not known here; None when there is none left to reap now. See waitpid(2).
-pub fn reap_any() -> Option<i32> {
-    match nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)) {
-        Ok(status) => status.pid().map(nix::unistd::Pid::as_raw),
-        Err(_) => None,
+/// Kills the child behind the descriptor and reaps it. Fails with ETIMEDOUT when it has not ended within [`DEATH`]: one that waits in the kernel
+/// for a file system or a device dies when that lets go of it, and whoever waits for it must not hang as well.
+pub fn end(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
+    let deadline = Instant::now() + DEATH;
+    // ESRCH: it has ended already.
+    let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
+    loop {
+        if let Some(ended) = try_reap(pidfd)? {
+            return Ok(ended);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(SysError::new("waitid", "a process that SIGKILL did not end", Errno::ETIMEDOUT));
+        }
+        wait(pidfd, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
+    }
+}
+
+/// How long [`end`] waits.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// Until the process has ended, or the time is over. See pidfd_open(2), "Polling".
+fn wait(pidfd: BorrowedFd<'_>, timeout: PollTimeout) -> Result<(), SysError> {
+    match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(SysError::new("poll", "pidfd", errno)),
     }
 }
 
 /// The kernel kills this process with `signal` when its parent dies. Cleared by a change of credentials. See PR_SET_PDEATHSIG(2const).
 pub fn set_parent_death_signal(signal: Signal) -> Result<(), SysError> {
     nix::sys::prctl::set_pdeathsig(signal).map_err(|errno| SysError::new("prctl", "PR_SET_PDEATHSIG", errno))
-}
-
-/// Orphans below this process become its children instead of init's. See PR_SET_CHILD_SUBREAPER(2const).
-pub fn set_child_subreaper() -> Result<(), SysError> {
-    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| SysError::new("prctl", "PR_SET_CHILD_SUBREAPER", errno))
 }
 
 /// /proc/PID of this process opens to root of the host only; no ptrace, no core. See PR_SET_DUMPABLE(2const).

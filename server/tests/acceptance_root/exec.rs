@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         it_can_be_ended_by_a_timeout_with_all_it_started,
         no_such_program_is_127_and_not_executable_126,
         what_does_not_run_cannot_be_entered,
+        what_is_frozen_cannot_be_entered,
         its_children_do_not_outlive_the_container,
         many_at_once_each_get_their_own_answer,
         bad_requests_name_the_field,
@@ -124,6 +125,26 @@ fn what_does_not_run_cannot_be_entered(scope: &Scope<'_>) {
     created.start();
     created.wait();
     created.post("/exec", &json!({"command": ["true"]})).problem(409);
+}
+
+/// Its processes would stand still as soon as they are in the cgroup, and whoever waits for them with them.
+fn what_is_frozen_cannot_be_entered(scope: &Scope<'_>) {
+    let container = scope.idle();
+    container.post("/pause", &json!({})).expect(204);
+    container.post("/exec", &json!({"command": ["true"]})).problem(409);
+    container.post("/unpause", &json!({})).expect(204);
+    // Of a freeze by another hand only the kernel knows.
+    let file = super::limits::cgroup_file(&container, "freezer", "freezer.state", "cgroup.freeze");
+    let (freeze, thaw) = if file.ends_with("freezer.state") { ("FROZEN", "THAWED") } else { ("1", "0") };
+    std::fs::write(&file, freeze).unwrap();
+    container.post("/exec", &json!({"command": ["true"]})).problem(409);
+    // Its supervisor answers.
+    assert!(!container.look("/processes")["items"].as_array().unwrap().is_empty());
+    std::fs::write(&file, thaw).unwrap();
+    assert_eq!(container.exec_output(&["echo", "entered"]), "entered\n");
+    // Nor does such a freeze keep it from being ended.
+    std::fs::write(&file, freeze).unwrap();
+    container.delete();
 }
 
 fn its_children_do_not_outlive_the_container(scope: &Scope<'_>) {
