@@ -382,6 +382,9 @@ pub enum ShimAnswer {
     },
     Processes {
         processes: Vec<ProcessReport>,
+        /// How many more there are, that did not fit. None from a shim that began before an upgrade.
+        #[serde(default)]
+        remaining: u64,
     },
     Namespaces {
         namespaces: Vec<NamespaceReport>,

@@ -337,7 +337,7 @@ impl Machine {
                 let controllers = vec![ControllerView { controller: "pids".to_owned(), path: "/sys/fs/cgroup/pids/x".to_owned(), files }];
                 Ok(ShimAnswer::Cgroup { view: CgroupView { version: "v1".to_owned(), controllers } })
             }
-            ShimRequest::Processes { .. } => Ok(ShimAnswer::Processes { processes: Vec::new() }),
+            ShimRequest::Processes { .. } => Ok(ShimAnswer::Processes { processes: Vec::new(), remaining: 0 }),
             ShimRequest::Namespaces { .. } => Ok(ShimAnswer::Namespaces { namespaces: Vec::new() }),
             ShimRequest::Explain { .. } => Ok(ShimAnswer::Explain { operations: Vec::new() }),
             ShimRequest::Execs { .. } => Ok(ShimAnswer::Execs { execs: Vec::new() }),

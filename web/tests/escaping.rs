@@ -171,6 +171,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
             &Processes {
                 frame: frame(text),
                 head: head(text),
+                remaining: 1,
                 rows: vec![Process {
                     pid: 1,
                     pid_inside: 1,

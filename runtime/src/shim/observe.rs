@@ -37,26 +37,28 @@ fn network(pid: i32) -> BTreeMap<String, NetworkStats> {
 /// Of a command, for a list.
 const LONGEST_COMMAND: u64 = 4096;
 /// Of all reports together: a container makes as many and as long commands as it likes, and an answer is one frame of 1 MiB. Who has more processes
-/// than fit is shown the first of them.
+/// than fit is shown the first of them, and how many more there are.
 const MOST: usize = 768 << 10;
 
-pub(super) fn processes(container: &Container) -> Vec<ProcessReport> {
+/// And how many more there are.
+pub(super) fn processes(container: &Container) -> (Vec<ProcessReport>, u64) {
+    let pids = container.cgroup.pids();
     let mut room = MOST;
-    let mut reports: Vec<_> = container
-        .cgroup
-        .pids()
-        .into_iter()
-        .filter_map(process)
-        .take_while(|report| {
-            // As it goes into the frame, where a control character is six bytes.
-            let length = serde_json::to_vec(report).map_or(0, |json| json.len() + 1);
-            let fits = length <= room;
-            room = room.saturating_sub(length);
-            fits
-        })
-        .collect();
+    let mut reports = Vec::new();
+    let mut remaining = 0;
+    for (index, pid) in pids.iter().enumerate() {
+        let Some(report) = process(*pid) else { continue };
+        // As it goes into the frame, where a control character is six bytes.
+        let length = serde_json::to_vec(&report).map_or(0, |json| json.len() + 1);
+        if length > room {
+            remaining = (pids.len() - index) as u64;
+            break;
+        }
+        room -= length;
+        reports.push(report);
+    }
     reports.sort_by_key(|report| report.container_pid);
-    reports
+    (reports, remaining)
 }
 
 /// What the container calls it.

@@ -116,7 +116,10 @@ impl Pod {
                 Ok(ShimAnswer::Stats { stats: Box::new(observe::stats(container)) })
             }
             ShimRequest::Cgroup { container } => Ok(ShimAnswer::Cgroup { view: self.find(&container)?.cgroup.view() }),
-            ShimRequest::Processes { container } => Ok(ShimAnswer::Processes { processes: observe::processes(self.find(&container)?) }),
+            ShimRequest::Processes { container } => {
+                let (processes, remaining) = observe::processes(self.find(&container)?);
+                Ok(ShimAnswer::Processes { processes, remaining })
+            }
             ShimRequest::Namespaces { container } => {
                 let container = self.find(&container)?;
                 Ok(ShimAnswer::Namespaces { namespaces: observe::namespaces(container)? })

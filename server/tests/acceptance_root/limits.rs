@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_cgroup_view_is_what_the_kernel_says,
         processors_are_those_of_the_cpuset,
         nothing_ever_runs_outside_its_cgroup,
+        more_processes_than_an_answer_holds_are_counted,
         stats_are_the_kernels,
         a_stream_of_stats_ends_with_the_container,
     ];
@@ -80,22 +81,27 @@ fn the_kill_of_a_child_is_counted_and_is_not_the_containers(scope: &Scope<'_>) {
     assert_eq!((&exit["exitCode"], &exit["oomKilled"]), (&json!(137), &json!(false)), "a KILL by hand counts as the OOM killer's: {exit}");
 }
 
-/// A file of the container's cgroup on the host: `v1` in the controller's hierarchy, or `v2` in the unified one.
 fn limit_file(container: &Container<'_>, controller: &str, v1: &str, v2: &str) -> String {
-    let table = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
-    let line_of =
-        |wanted: &str| table.lines().find(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == wanted)));
-    let (mount, line, file) = match line_of(controller) {
-        Some(line) => (mount_of(controller), line, v1),
-        None => (mount_of(""), line_of("").expect("a v2 line"), v2),
-    };
-    let below = line.splitn(3, ':').nth(2).unwrap().trim_start_matches('/');
-    let path = mount.join(below).join(file);
+    let path = cgroup_file(container, controller, v1, v2);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
 }
 
-/// Where a v1 controller, or with an empty name the v2 tree, is mounted.
-fn mount_of(controller: &str) -> PathBuf {
+/// A file of the container's cgroup on the host: `v1` in the controller's hierarchy, or `v2` in the unified one.
+pub(crate) fn cgroup_file(container: &Container<'_>, controller: &str, v1: &str, v2: &str) -> PathBuf {
+    let table = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let line_of =
+        |wanted: &str| table.lines().find(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == wanted)));
+    let ((mount, root), line, file) = match line_of(controller) {
+        Some(line) => (mount_of(controller), line, v1),
+        None => (mount_of(""), line_of("").expect("a v2 line"), v2),
+    };
+    let path = line.splitn(3, ':').nth(2).unwrap();
+    let below = path.strip_prefix(&root).unwrap_or_else(|| panic!("{path} is not below {root}"));
+    mount.join(below.trim_start_matches('/')).join(file)
+}
+
+/// Where a v1 controller, or with an empty name the v2 tree, is mounted, and what of the tree: in a container it may be a part.
+fn mount_of(controller: &str) -> (PathBuf, String) {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let is_it = |line: &&str| {
         let (_, tail) = line.split_once(" - ").unwrap_or_default();
@@ -105,7 +111,9 @@ fn mount_of(controller: &str) -> PathBuf {
         }
     };
     let line = table.lines().find(is_it).unwrap_or_else(|| panic!("{controller:?} is not mounted"));
-    PathBuf::from(line.split(' ').nth(4).unwrap())
+    let mut fields = line.split(' ').skip(3);
+    let root = fields.next().unwrap().trim_end_matches('/').to_owned();
+    (PathBuf::from(fields.next().unwrap()), root)
 }
 
 fn limits_are_in_the_kernels_files(scope: &Scope<'_>) {
@@ -200,6 +208,23 @@ fn nothing_ever_runs_outside_its_cgroup(scope: &Scope<'_>) {
             assert!(line.is_none_or(|line| line.contains(&container.uid)), "{controller}: {table}");
         }
     }
+}
+
+/// One answer of a shim holds less than a megabyte.
+fn more_processes_than_an_answer_holds_are_counted(scope: &Scope<'_>) {
+    let long = format!("sleep 1000; : {}", "x".repeat(8000));
+    let script = format!("i=0; while test $i -lt 250; do sh -c '{long}' & i=$((i+1)); done; echo all; wait");
+    let container = scope.run(json!({"command": ["sh", "-c", script]}));
+    container.until_it_says("all");
+    let list = container.look("/processes");
+    let items = list["items"].as_array().unwrap();
+    let remaining = list["remainingItemCount"].as_u64().unwrap();
+    assert!((150..500).contains(&items.len()), "{} are shown", items.len());
+    // A program's shell and its sleep are two processes.
+    let all = items.len() as u64 + remaining;
+    assert!((251..=501).contains(&all), "{} and {remaining}", items.len());
+    assert!(items.iter().all(|item| item["command"].as_str().unwrap().len() <= 4096));
+    assert_eq!(container.exec_output(&["echo", "the shim is well"]), "the shim is well\n");
 }
 
 fn stats_are_the_kernels(scope: &Scope<'_>) {

@@ -412,6 +412,7 @@ fn processes(frame: Frame, head: Head) -> Processes {
     Processes {
         frame,
         head,
+        remaining: 0,
         rows: vec![
             row(7180, 1, 0, 231_072, 0, "S", "nginx: master process nginx -g daemon off;", 5_812_224, 41_200_000),
             row(7211, 29, 1, 231_173, 101, "S", "nginx: worker process", 3_399_680, 3_804_000_000),

@@ -64,7 +64,8 @@ fn collection_name(name: &str) -> Option<String> {
     let (generic, of) = name.split_once('_')?;
     match generic {
         "List" => Some(format!("{of}List")),
-        "Items" => Some(format!("{of}Items")),
+        // As much of it as one answer holds.
+        "Items" | "Part" => Some(format!("{of}Items")),
         _ => None,
     }
 }

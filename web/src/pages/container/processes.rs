@@ -12,6 +12,8 @@ pub struct Processes {
     pub frame: Frame,
     pub head: Head,
     pub rows: Vec<Process>,
+    /// How many more there are.
+    pub remaining: u64,
 }
 
 #[derive(Debug, Clone)]

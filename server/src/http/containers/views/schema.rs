@@ -12,6 +12,16 @@ pub struct Items<T> {
     pub items: Vec<T>,
 }
 
+/// `{items, remainingItemCount}`: as much of a list as one answer holds.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Part<T> {
+    pub items: Vec<T>,
+    /// How many more there are.
+    #[schema(example = 0)]
+    pub remaining_item_count: u64,
+}
+
 /// One sample of what a container uses; null where this host does not state it.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -16,9 +16,11 @@ use crate::http::error::ApiResult;
 const MAX_DEPTH: usize = 64;
 
 pub(super) async fn page(look: Look) -> ApiResult<Html<String>> {
-    let reports = if look.runs() { patiently(views::processes::view(&look.state, &look.record)).await? } else { Vec::new() };
+    let (reports, remaining) =
+        if look.runs() { patiently(views::processes::view(&look.state, &look.record)).await? } else { Default::default() };
     html(&Processes {
         rows: tree(reports, look.record.uid_base()),
+        remaining,
         frame: {
             let calls = [look.api("/processes")];
             look.visit.calls(calls)
