@@ -4,12 +4,12 @@
 //! ```text
 //! open --> first answer: it runs, or why not
 //!   output <-- reader task <-- events by stream ... how it ended          (slow? then the shim stops taking: an exec waits, an attachment
-//!   input  --> one request at a time, answered when the program took it     misses some and is told how much)
+//!   input  --> answered when the program took it, behind the output         misses some and is told how much)
 //! ```
 //!
 //! Dropping the session of an exec kills that; an attached container does not notice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,9 @@ const OPEN: u64 = 1;
 const BUFFER: usize = 16;
 /// Of standard input at once: a frame to the shim is smaller than 1 MiB, base64 included.
 const INPUT_CHUNK: usize = 64 << 10;
+/// Input that is on its way without an answer, in bytes and in requests. The answers come behind the output, so that with none on its way who
+/// reads slowly would also be slow to type, and Ctrl-C would be the last to arrive.
+const UNANSWERED: (usize, usize) = (64 << 10, 256);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -75,8 +78,8 @@ struct Sender {
     target: Target,
     /// None for a fake.
     writer: Option<tokio::sync::Mutex<OwnedWriteHalf>>,
-    /// Held from the first chunk to the last answer, so that senders do not mix.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by who sends, so that senders do not mix.
+    unanswered: tokio::sync::Mutex<Unanswered>,
     next: AtomicU64,
     waiting: Waiting,
 }
@@ -106,42 +109,72 @@ impl Target {
 }
 
 impl SessionInput {
-    /// Passes bytes on; done when the program has taken them, but for a few. An error when nobody reads them any more.
+    /// Passes bytes on; done when the program has taken them, but for a few. An error when nobody reads them, or those before, any more.
     pub async fn send(&self, data: &[u8]) -> Result<(), NodeError> {
-        let _turn = self.0.turn.lock().await;
+        let mut unanswered = self.0.unanswered.lock().await;
         for chunk in data.chunks(INPUT_CHUNK) {
-            self.0.ask(self.0.target.input(Bytes(chunk.to_vec()))).await?;
+            self.0.feed(&mut unanswered, Bytes(chunk.to_vec())).await?;
         }
         Ok(())
     }
 
     /// Closes the standard input.
     pub async fn close(&self) -> Result<(), NodeError> {
-        let _turn = self.0.turn.lock().await;
-        self.0.ask(self.0.target.input(Bytes::default())).await
+        self.0.feed(&mut *self.0.unanswered.lock().await, Bytes::default()).await
     }
 
-    /// Sets the size of the terminal, in characters.
+    /// Sets the size of the terminal, in characters; done when the shim is asked to. It refuses where there is no terminal.
     pub async fn resize(&self, rows: u16, columns: u16) -> Result<(), NodeError> {
-        self.0.ask(self.0.target.resize(rows, columns)).await
+        self.0.ask(self.0.target.resize(rows, columns)).await.map(drop)
     }
 }
 
+/// Input that the program has not taken yet, as far as is known here.
+#[derive(Debug, Default)]
+struct Unanswered {
+    requests: VecDeque<(usize, oneshot::Receiver<ShimAnswer>)>,
+    bytes: usize,
+}
+
 impl Sender {
-    async fn ask(&self, body: ShimRequest) -> Result<(), NodeError> {
-        let Some(writer) = &self.writer else { return Ok(()) };
+    async fn feed(&self, unanswered: &mut Unanswered, data: Bytes) -> Result<(), NodeError> {
+        let length = data.0.len();
+        loop {
+            let full = unanswered.bytes + length > UNANSWERED.0 || unanswered.requests.len() >= UNANSWERED.1;
+            let Some((of, answer)) = unanswered.requests.front_mut() else { break };
+            let told = match answer.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) if !full => break,
+                Err(oneshot::error::TryRecvError::Empty) => answer.await.ok(),
+                told => told.ok(),
+            };
+            unanswered.bytes -= *of;
+            unanswered.requests.pop_front();
+            match told {
+                Some(ShimAnswer::Failed { error }) => return Err(NodeError::Refused(error)),
+                Some(_) => {}
+                None => return Err(self.gone()),
+            }
+        }
+        let answer = self.ask(self.target.input(data)).await?;
+        unanswered.requests.extend(answer.map(|answer| (length, answer)));
+        unanswered.bytes += length;
+        Ok(())
+    }
+
+    /// Where the answer will come; none from a fake.
+    async fn ask(&self, body: ShimRequest) -> Result<Option<oneshot::Receiver<ShimAnswer>>, NodeError> {
+        let Some(writer) = &self.writer else { return Ok(None) };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(&Numbered { id, body }).map_err(NodeError::io("the shim"))?;
         let (tell, told) = oneshot::channel();
         // Before the bytes go out: the answer may be quicker than this task.
         lock(&self.waiting).insert(id, tell);
-        let gone = || NodeError::ShimGone { pod: self.pod.clone() };
-        writer.lock().await.write_all(&bytes).await.map_err(|_| gone())?;
-        match told.await {
-            Ok(ShimAnswer::Failed { error }) => Err(NodeError::Refused(error)),
-            Ok(_) => Ok(()),
-            Err(_) => Err(gone()),
-        }
+        writer.lock().await.write_all(&bytes).await.map_err(|_| self.gone())?;
+        Ok(Some(told))
+    }
+
+    fn gone(&self) -> NodeError {
+        NodeError::ShimGone { pod: self.pod.clone() }
     }
 }
 
@@ -199,8 +232,8 @@ impl Session {
 
 impl SessionInput {
     fn new(pod: &PodId, target: Target, writer: Option<OwnedWriteHalf>, waiting: Waiting) -> Self {
-        let (pod, writer, turn) = (pod.clone(), writer.map(tokio::sync::Mutex::new), tokio::sync::Mutex::default());
-        SessionInput(Arc::new(Sender { pod, target, writer, turn, next: AtomicU64::new(OPEN + 1), waiting }))
+        let (pod, writer, unanswered) = (pod.clone(), writer.map(tokio::sync::Mutex::new), tokio::sync::Mutex::default());
+        SessionInput(Arc::new(Sender { pod, target, writer, unanswered, next: AtomicU64::new(OPEN + 1), waiting }))
     }
 }
 

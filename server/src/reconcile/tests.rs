@@ -212,6 +212,17 @@ async fn kill_sends_what_it_is_told_and_is_not_for_the_policy() {
 }
 
 #[tokio::test]
+async fn a_kill_that_did_not_arrive_leaves_the_policy_in_force() {
+    let f = Fixture::new().await;
+    let uid = f.started("one", with_policy("sleep", RestartPolicyName::Always)).await;
+    f.node.fail_next("kill", refusal());
+    let failed = f.reconciler.kill(&uid, SIGKILL).await;
+    assert!(matches!(failed, Err(ActionError::Node(NodeError::Refused(_)))), "{failed:?}");
+    f.node.exit(&uid, 3);
+    f.until(&uid, |record| record.status.phase == Phase::Restarting).await;
+}
+
+#[tokio::test]
 async fn pausing_freezes_and_wrong_states_are_told() {
     let f = Fixture::new().await;
     let uid = f.create("one", program("sleep")).await;

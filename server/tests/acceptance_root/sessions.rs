@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         an_attached_terminal,
         a_signal_of_the_terminal_comes_once,
         a_slow_client_holds_up_nobody,
+        who_reads_nothing_can_still_type,
         another_sites_page_cannot_open_one,
         a_token_that_is_deleted_ends_its_sessions,
     ];
@@ -261,6 +262,18 @@ fn a_slow_client_holds_up_nobody(scope: &Scope<'_>) {
     assert!(ended.stdout.ends_with("done\n"), "{:?}", ended.stdout.lines().next_back());
     assert!(ended.stderr.contains("bytes of output are missing here"), "{}", ended.stderr);
     assert_eq!(ended.exit_code(), 0);
+}
+
+/// Each key is sent by itself, as a terminal does, and none of what the shim answers to them comes through the flood.
+fn who_reads_nothing_can_still_type(scope: &Scope<'_>) {
+    let container = scope.idle();
+    let script = "trap 'touch /tmp/interrupted; exit 0' INT; while :; do echo a flood that stands still because nobody reads it; done";
+    let mut terminal = exec(scope, &container, &["sh", "-c", script], "&tty=true");
+    for key in ["a", "b", "c", "\u{3}"] {
+        terminal.input(key);
+    }
+    host::until("Ctrl-C arrived", || Some(()).filter(|()| container.exec(&["test", "-e", "/tmp/interrupted"]).exit_code == 0));
+    terminal.finish();
 }
 
 fn another_sites_page_cannot_open_one(scope: &Scope<'_>) {

@@ -5,6 +5,7 @@ mod bad_input;
 mod collections;
 mod containers;
 mod documented;
+mod hang_up;
 mod logs;
 mod sockets;
 mod streams;
