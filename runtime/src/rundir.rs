@@ -15,7 +15,7 @@
 //!     explain-<container>.json          the kernel operations of the newest attempt
 //! <data-dir>/layers/<layer>/            unpacked image layers, shared
 //! <data-dir>/volumes/<volume>/_data/    named volumes
-//! <data-dir>/volumes/<volume>/filling   while a first use fills it (see rootfs::fill)
+//! <data-dir>/volumes/<volume>/filling, staged/    while a first use fills it (see rootfs::fill)
 //! ```
 
 use std::fs::{File, TryLockError};

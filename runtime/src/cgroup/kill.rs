@@ -8,6 +8,7 @@
 //!
 //! With the processes frozen no pid of the list can be given to another process meanwhile. See cgroups(7), pidfd_send_signal(2).
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -30,22 +31,28 @@ impl Cgroup {
     /// Sends SIGKILL to every process in it and below it, frozen ones included, and returns without waiting for their end. No fault when it
     /// is empty or gone.
     pub fn kill_all(&self) -> Result<(), SysError> {
-        if self.kill_by_file()? {
-            if !self.is_populated() {
-                return Ok(());
-            }
-            // Of a foreign hand's freeze by v1 the kill does not know.
-            self.thaw_below();
-            return self.kill_members();
-        }
         for _ in 0..ROUNDS {
-            let members = self.members();
-            if members.is_empty() {
+            if self.kill_once()? {
                 break;
             }
-            self.signal_frozen(libc::SIGKILL)?;
         }
         Ok(())
+    }
+
+    /// The same, without looking for what was forked meanwhile where the kernel does not; whether that is all.
+    pub fn kill_once(&self) -> Result<bool, SysError> {
+        if self.kill_by_file()? {
+            if self.is_populated() {
+                // Of a foreign hand's freeze by v1 the kill does not know.
+                self.thaw_below();
+                self.kill_members()?;
+            }
+            return Ok(true);
+        }
+        if self.members().is_empty() {
+            return Ok(true);
+        }
+        self.signal_frozen(libc::SIGKILL).map(|()| false)
     }
 
     /// Sends a signal to every process in it and below it. They are frozen for the time of it, so that none forks past the list; if they
@@ -166,7 +173,7 @@ pub(super) fn signal_listed(list: impl Fn() -> Vec<i32>, signal: i32) -> Result<
                 Err(error) => return Err(error),
             }
         }
-        let still = list();
+        let still: HashSet<i32> = list().into_iter().collect();
         for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
             match process::pidfd_send_signal(pidfd.as_fd(), signal) {
                 Err(error) if !passed(&error) => return Err(error),

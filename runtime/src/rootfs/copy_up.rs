@@ -4,7 +4,7 @@
 //! FIFOs are left out: a volume is for data.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -24,8 +24,13 @@ const MAX_DEPTH: usize = 2048;
 pub(super) fn copy_folder(from: &OwnedFd, to: &OwnedFd, shift: u32) -> Result<(), SysError> {
     copy_entries(from, to, shift, 0)?;
     let status = fstat(from).map_err(|errno| SysError::new("fstat", "folder", errno))?;
-    nix::unistd::fchown(to, Some(Uid::from_raw(lowered(status.st_uid, shift))), Some(Gid::from_raw(lowered(status.st_gid, shift))))
-        .map_err(|errno| SysError::new("fchown", "volume", errno))?;
+    carry_over_folder(to, &status, shift)
+}
+
+/// Mode and owner alone.
+pub(super) fn carry_over_folder(to: &OwnedFd, status: &FileStat, shift: u32) -> Result<(), SysError> {
+    let (uid, gid) = (Uid::from_raw(lowered(status.st_uid, shift)), Gid::from_raw(lowered(status.st_gid, shift)));
+    nix::unistd::fchown(to, Some(uid), Some(gid)).map_err(|errno| SysError::new("fchown", "volume", errno))?;
     nix::sys::stat::fchmod(to, Mode::from_bits_truncate(status.st_mode)).map_err(|errno| SysError::new("fchmod", "volume", errno))
 }
 
@@ -36,23 +41,6 @@ pub(super) fn is_empty(folder: &OwnedFd) -> Result<bool, SysError> {
     let mut dir = Dir::openat(folder, c".", flags, Mode::empty()).map_err(|errno| SysError::new("openat", "folder", errno))?;
     // The folder itself and its parent are listed, too.
     Ok(dir.iter().filter_map(Result::ok).all(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
-}
-
-/// Takes out of the folder whatever is in it; whether nothing is left. By its descriptor: the path to a folder of a volume may lead elsewhere by
-/// now, and below it std follows no symbolic link.
-pub(super) fn empty(folder: &OwnedFd) -> bool {
-    let mut all = true;
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        if let Err(error) = removed {
-            tracing::warn!(%error, path = %path.display(), "a volume that could not be filled is not empty again");
-            all = false;
-        }
-    }
-    all
 }
 
 fn lowered(id: u32, shift: u32) -> u32 {
@@ -112,30 +100,4 @@ fn carry_over(to: &OwnedFd, name: &std::ffi::CStr, status: &FileStat, kind: SFla
     }
     let modified = TimeSpec::new(status.st_mtime, status.st_mtime_nsec);
     utimensat(to.as_fd(), name, &modified, &modified, NoFollowSymlink).map_err(fail("utimensat"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_emptied_where_it_is_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let (volume, outside) = (dir.path().join("volume"), dir.path().join("outside"));
-        std::fs::create_dir_all(volume.join("deep/deeper")).unwrap();
-        std::fs::create_dir(&outside).unwrap();
-        for file in [volume.join("file"), volume.join("deep/deeper/file"), outside.join("kept")] {
-            std::fs::write(file, "x").unwrap();
-        }
-        std::os::unix::fs::symlink(&outside, volume.join("deep/link")).unwrap();
-        std::os::unix::fs::symlink(&outside, volume.join("link")).unwrap();
-        let folder = OwnedFd::from(File::open(&volume).unwrap());
-        assert!(!is_empty(&folder).unwrap());
-        // What a container may do meanwhile: its folder's name leads elsewhere.
-        std::fs::rename(&volume, dir.path().join("moved")).unwrap();
-        std::os::unix::fs::symlink(&outside, &volume).unwrap();
-        assert!(empty(&folder));
-        assert!(is_empty(&OwnedFd::from(File::open(dir.path().join("moved")).unwrap())).unwrap());
-        assert!(outside.join("kept").exists());
-    }
 }

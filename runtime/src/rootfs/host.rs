@@ -164,11 +164,11 @@ impl HostSide<'_> {
                     None => root.try_clone().map_err(|error| SysError::io("dup", whole.display(), &error))?,
                 };
                 let sub_path = sub_path.as_deref().unwrap_or_default();
-                let volume = Volume { path: &whole, root: &root, sub_path, folder: &folder };
+                let volume = Volume { path: &whole, root: &root };
                 // Joining nothing would put a slash at the path's end.
                 let path = if sub_path.is_empty() { whole.clone() } else { whole.join(sub_path) };
                 if *copy_up {
-                    self.fill(&path, &volume, target, root_mount, trace)?;
+                    self.fill(&path, &volume, (sub_path, &folder), target, root_mount, trace)?;
                 } else {
                     volume.settle()?;
                 }
@@ -182,8 +182,18 @@ impl HostSide<'_> {
     }
 
     /// Ids: the tree shows them shifted, the volume keeps them plain.
-    fn fill(&self, path: &Path, volume: &Volume<'_>, target: &str, root: &OwnedFd, trace: &mut Trace) -> Result<(), SysError> {
-        if !volume.is_empty()? {
+    fn fill(
+        &self,
+        path: &Path,
+        volume: &Volume<'_>,
+        (sub_path, folder): (&str, &OwnedFd),
+        target: &str,
+        root: &OwnedFd,
+        trace: &mut Trace,
+    ) -> Result<(), SysError> {
+        // Opened to be written to, by what follows.
+        let folder = open_beneath(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        if !volume.is_empty(&folder)? {
             return Ok(());
         }
         let source = match open_in_root(root.as_fd(), target, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
@@ -194,7 +204,7 @@ impl HostSide<'_> {
         };
         let shift = self.user_namespace.map_or(0, |(_, map)| map.base);
         trace.run("copy", [target.to_owned(), path.display().to_string()], format!("cp -a /rootfs{target}/. {}", path.display()), || {
-            volume.fill(&source, shift)
+            volume.fill(sub_path, &folder, &source, shift)
         })
     }
 

@@ -25,6 +25,8 @@ const KEPT: usize = 64 << 10;
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) closed: bool,
+    /// Nobody reads what is sent to it.
+    mute: bool,
     /// Wants events.
     pub(super) watching: bool,
     stream: UnixStream,
@@ -86,6 +88,7 @@ impl Connection {
             return Some(Connection {
                 id,
                 closed: false,
+                mute: false,
                 watching: false,
                 stream,
                 input: Vec::new(),
@@ -199,6 +202,9 @@ impl Connection {
     }
 
     fn send_frame(&mut self, frame: &[u8]) {
+        if self.mute {
+            return;
+        }
         self.output.extend_from_slice(frame);
         self.flush();
         if self.output.len() > MAX_BACKLOG {
@@ -214,7 +220,11 @@ impl Connection {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => self.closed = true,
+                // It reads no more. What it said before it went is still to be read, and its end comes after that.
+                Err(_) => {
+                    self.output.clear();
+                    self.mute = true;
+                }
             }
         }
         // What a burst needed is given back: the shim's memory is a published figure.

@@ -32,8 +32,12 @@ use crate::sys::process::{Child, CloneFlags, Cloned, Ended};
 use crate::sys::{descriptors, mount, namespace, process, socket, terminal};
 use crate::trace::Trace;
 
+/// For what is in the socket already.
+const LAST_WORD: Duration = Duration::from_millis(1);
 /// How long joining the container may take.
 const ENTER_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two SIGKILLs to an exec that nobody waits for.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// A chunk of output: with base64 well below the largest frame.
 const CHUNK: usize = 64 << 10;
 /// What is kept of program and arguments: a shim is small, and a command may be a megabyte.
@@ -50,6 +54,7 @@ pub(super) struct Exec {
     pub(super) deadline: Option<Instant>,
     /// When it is killed, having been asked to end.
     kill_at: Option<Instant>,
+    killed_at: Option<Instant>,
     id: Option<ExecId>,
     command: Vec<String>,
     user: String,
@@ -81,12 +86,14 @@ struct Entering<'a> {
 }
 
 impl Exec {
+    /// What could not be ended after a failure goes into `unreaped`: until it is reaped its pid namespace, and so the container, cannot end.
     pub(super) fn start(
         pod: &PodConfig,
         container: &Container,
         config: ExecConfig,
         number: u64,
         asker: Option<Asker>,
+        unreaped: &mut Vec<Child>,
     ) -> Result<Exec, RuntimeError> {
         let at = setup("exec");
         let target = container.running()?;
@@ -132,7 +139,7 @@ impl Exec {
             birth,
             stdio: [stdin, out, err],
         };
-        let child = enter(entering, &births).map_err(RuntimeError::Setup)?;
+        let child = enter(entering, &births, unreaped).map_err(RuntimeError::Setup)?;
         let begun = await_exec(&gate, &mut Trace::new("shim"), &config.argv).and_then(|terminal| {
             let copy = |fd: &OwnedFd| fd.try_clone().map_err(|error| at(SysError::io("dup", "terminal", &error)));
             let (input, stdout, stderr) = match &terminal {
@@ -144,10 +151,15 @@ impl Exec {
             }
             Ok((input.map(Input::new).transpose()?, stdout, stderr, terminal))
         });
-        let (stdin, stdout, stderr, terminal) = begun.inspect_err(|_| {
-            // One that does not end belongs to the container, and is ended with it.
-            let _ = process::end(child.pidfd.as_fd());
-        })?;
+        let (stdin, stdout, stderr, terminal) = match begun {
+            Ok(held) => held,
+            Err(error) => {
+                if process::end(child.pidfd.as_fd()).is_err() {
+                    unreaped.push(child);
+                }
+                return Err(error);
+            }
+        };
         let deadline = config.timeout_ms.map(|millis| Instant::now() + Duration::from_millis(millis));
         Ok(Exec {
             number,
@@ -156,6 +168,7 @@ impl Exec {
             enders: Vec::new(),
             deadline,
             kill_at: None,
+            killed_at: None,
             id: config.id,
             command: short(config.argv),
             user: config.user.unwrap_or_else(|| container.config.process.user.clone()),
@@ -227,8 +240,16 @@ impl Exec {
     }
 
     /// With all that it started.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
+        self.killed_at = Some(Instant::now());
         self.signal_all(nix::libc::SIGKILL);
+    }
+
+    /// Nobody waits for it any more. Asked for at every turn of the loop, and done now and then: a process in the kernel dies when that lets it.
+    pub(super) fn abandon(&mut self) {
+        if self.killed_at.is_none_or(|at| at.elapsed() >= KILL_AGAIN) {
+            self.kill();
+        }
     }
 
     fn signal_all(&self, signal: i32) {
@@ -334,7 +355,7 @@ impl Entering<'_> {
 }
 
 /// Makes the process that joins, and from it the one that stays; answers the latter.
-fn enter(entering: Entering<'_>, births: &OwnedFd) -> Result<Child, SetupError> {
+fn enter(entering: Entering<'_>, births: &OwnedFd, unreaped: &mut Vec<Child>) -> Result<Child, SetupError> {
     let at = |error: SysError| SetupError::new("exec", &error);
     let leaf = entering.leaf.map(AsFd::as_fd);
     match process::clone3(CloneFlags(0), leaf).map_err(at)? {
@@ -343,10 +364,15 @@ fn enter(entering: Entering<'_>, births: &OwnedFd) -> Result<Child, SetupError> 
             drop(entering);
             let mut buffer = vec![0; super::report::MAX_FAILURE];
             // With a deadline: whoever else can write to the container's freezer makes it stand still as soon as it is in the cgroup.
-            let told = create::await_message(births, Instant::now() + ENTER_DEADLINE);
-            let received = told.and_then(|()| socket::receive(births, &mut buffer));
-            let ended = if received.is_ok() { process::reap(first.pidfd.as_fd()) } else { process::end(first.pidfd.as_fd()) };
-            ended.map_err(at)?;
+            let mut told = |deadline| create::await_message(births, deadline).and_then(|()| socket::receive(births, &mut buffer));
+            let received = told(Instant::now() + ENTER_DEADLINE);
+            // It has done its work, or does not get to it. Frozen on v1 it cannot die either.
+            let ended = process::end(first.pidfd.as_fd());
+            // It may have come as far as to tell of the second one.
+            let received = received.or_else(|error| told(Instant::now() + LAST_WORD).map_err(|_| error));
+            if ended.is_err() {
+                unreaped.push(first);
+            }
             let (length, descriptors) = received.map_err(at)?;
             match descriptors.into_iter().next() {
                 Some(pidfd) => {

@@ -28,7 +28,7 @@ impl OwnCgroup {
     }
 
     pub(super) fn kill(&self) {
-        told(self.cgroup.kill_all());
+        told(self.cgroup.kill_once());
     }
 
     /// To everything that is in it now.
@@ -48,7 +48,7 @@ impl Drop for OwnCgroup {
     }
 }
 
-fn told(outcome: Result<(), SysError>) {
+fn told<T>(outcome: Result<T, SysError>) {
     if let Err(error) = outcome {
         tracing::warn!(%error, source = %error.source, "an exec is not ended as a whole");
     }

@@ -69,6 +69,7 @@ enum Source {
     ExecInput(u64),
     Exec(u64),
     ExecOutput(u64, u8),
+    Unreaped,
 }
 
 /// For those who have not read all that was for them when the sandbox is gone.
@@ -132,6 +133,7 @@ fn serve(sandbox: Sandbox, listener: &UnixListener) -> Result<(), SysError> {
                 Source::ExecInput(id) => pod.exec_input(id),
                 Source::Exec(id) => pod.exec_ended(id),
                 Source::ExecOutput(id, stream) => pod.exec_output(id, stream),
+                Source::Unreaped => pod.reap_late(),
             }
         }
         pod.deliver(&mut connections);

@@ -22,7 +22,7 @@ use crate::id::ContainerName;
 use crate::protocol::{Bytes, PROTOCOL_VERSION, ShimAnswer, ShimEvent, ShimMessage, ShimRequest};
 use crate::rundir::replace_file;
 use crate::status::{ExecReport, PodReport};
-use crate::sys::process;
+use crate::sys::process::{self, Child};
 use crate::trace::Operation;
 
 /// What can wait does so for this long after a start, so that it is not in the way of a program that ends at once.
@@ -48,6 +48,8 @@ pub(super) struct Pod {
     ended: VecDeque<(ContainerName, ExecReport)>,
     /// Of execs that have ended and left something running.
     left: Vec<OwnCgroup>,
+    /// Killed, and not ended within the time that was given to it.
+    unreaped: Vec<Child>,
     /// To all watchers.
     events: VecDeque<ShimEvent>,
     /// To one connection.
@@ -67,6 +69,7 @@ impl Pod {
             next_exec: 1,
             ended: VecDeque::new(),
             left: Vec::new(),
+            unreaped: Vec::new(),
             events: VecDeque::new(),
             messages: VecDeque::new(),
             state_changed: false,
@@ -262,6 +265,7 @@ impl Pod {
                 }
             }
         }
+        into.extend(self.unreaped.iter().map(|child| (Source::Unreaped, child.pidfd.as_fd(), PollFlags::POLLIN)));
         for exec in &self.execs {
             let reader = exec.asker.and_then(|(id, _)| connections.iter().find(|connection| connection.id == id));
             exec.poll_sources(reader.map_or(0, Connection::backlog) < HIGH_WATER, into);
@@ -344,9 +348,9 @@ impl Pod {
         for container in &mut self.containers {
             container.attached.retain(|id| connections.iter().any(|connection| connection.id == *id));
         }
-        for exec in &self.execs {
+        for exec in &mut self.execs {
             if exec.asker.is_some_and(|(id, _)| connections.iter().all(|connection| connection.id != id)) {
-                exec.kill();
+                exec.abandon();
             }
         }
     }

@@ -5,7 +5,7 @@
 //!               .staging-<StagingId>/ being unpacked; locked as long as its worker lives
 //!               .trash-<n>/           being removed; the same
 //!        volumes/<VolumeId>/_data/    a volume's files
-//!                           filling   see crate::rootfs::fill
+//!                           filling, staged/   see crate::rootfs::fill
 //!                .trash-<n>/
 //!        pods/<PodId>/                see crate::rundir
 //! ```

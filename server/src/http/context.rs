@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::http::HeaderValue;
+
 /// At most this many `Warning` headers: each is a header of the answer.
 const MAX_WARNINGS: usize = 32;
 
@@ -28,8 +30,8 @@ impl RequestContext {
         CURRENT.scope(self, work).await
     }
 
-    pub fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -39,6 +41,17 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
         Ok(context) => tokio::spawn(context.scope(work)),
         Err(_) => tokio::spawn(work),
     }
+}
+
+/// The warnings so far, as they will be in the answer's head.
+pub fn warning_headers() -> Vec<HeaderValue> {
+    CURRENT.try_with(|context| context.warnings().iter().filter_map(|text| warning_header(text)).collect()).unwrap_or_default()
+}
+
+/// RFC 7234 section 5.5: 299 is a persistent warning, "-" no named agent. As Kubernetes does.
+pub fn warning_header(warning: &str) -> Option<HeaderValue> {
+    let text: String = warning.chars().filter(|c| !c.is_control()).flat_map(char::escape_default).collect();
+    HeaderValue::from_str(&format!("299 - \"{text}\"")).ok()
 }
 
 /// The id of the request being handled; None outside of one.

@@ -35,6 +35,10 @@ impl Readiness {
             return Ok(());
         }
         *last = None;
+        match tokio::time::timeout(ANSWER_WITHIN, state.store.answers()).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err(ApiError::new(ErrorCode::Busy, "the store does not answer").retry_after(1)),
+        }
         match tokio::time::timeout(ANSWER_WITHIN, state.node.facts()).await {
             Ok(outcome) => outcome.map(drop).map_err(ApiError::from)?,
             Err(_) => return Err(ApiError::new(ErrorCode::RuntimeUnavailable, "the launcher does not answer in time").retry_after(1)),

@@ -74,6 +74,10 @@ pub struct List<T> {
     pub metadata: ListMeta,
 }
 
+/// What to pass for the caller's headers where the answer tells more than its version does: who uses it, when it was used last. Such an answer
+/// is never 304.
+pub static USE_CHANGES: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+
 /// `{items, metadata}` from items that are JSON; 304 when the caller has this revision.
 pub fn respond<I: AsRef<str>>(headers: &HeaderMap, items: &[I], meta: &ListMeta) -> Response {
     let tag = precondition::etag(&meta.resource_version);
@@ -124,14 +128,14 @@ pub fn json<T: Serialize>(value: &T) -> ApiResult<String> {
     serde_json::to_string(value).map_err(ApiError::internal)
 }
 
-/// A page of a short collection that the store gives whole, in its order; `key` is what `continue` remembers.
+/// A page of a short collection that the store gives whole, in its order; `key` is what `continue` remembers. When that item has gone since, the
+/// page begins anew: all again is better than some never.
 pub fn page<T>(items: Vec<T>, query: &ListQuery, revision: u64, key: impl Fn(&T) -> &str) -> ApiResult<(Vec<T>, ListMeta)> {
     let start = match &query.continue_token {
         None => 0,
         Some(token) => {
             let after =
                 token.strip_prefix("after.").ok_or_else(|| ApiError::field("/query/continue", "is not from a list of this kind"))?;
-            // An item that has gone since: better all again than some never.
             items.iter().position(|item| key(item) == after).map_or(0, |position| position + 1)
         }
     };

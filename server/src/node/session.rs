@@ -123,41 +123,46 @@ impl SessionInput {
         self.0.feed(&mut *self.0.unanswered.lock().await, Bytes::default()).await
     }
 
-    /// Sets the size of the terminal, in characters; done when the shim is asked to. It refuses where there is no terminal.
+    /// Sets the size of the terminal, in characters; done when the shim is asked to. Where there is no terminal nothing happens.
     pub async fn resize(&self, rows: u16, columns: u16) -> Result<(), NodeError> {
-        self.0.ask(self.0.target.resize(rows, columns)).await.map(drop)
+        self.0.pass(&mut *self.0.unanswered.lock().await, None, self.0.target.resize(rows, columns)).await
     }
 }
 
 /// Input that the program has not taken yet, as far as is known here.
 #[derive(Debug, Default)]
 struct Unanswered {
-    requests: VecDeque<(usize, oneshot::Receiver<ShimAnswer>)>,
+    /// Each with its bytes; none for what is not input, whose refusal is not the input's.
+    requests: VecDeque<(Option<usize>, oneshot::Receiver<ShimAnswer>)>,
     bytes: usize,
 }
 
 impl Sender {
     async fn feed(&self, unanswered: &mut Unanswered, data: Bytes) -> Result<(), NodeError> {
-        let length = data.0.len();
+        self.pass(unanswered, Some(data.0.len()), self.target.input(data)).await
+    }
+
+    async fn pass(&self, unanswered: &mut Unanswered, length: Option<usize>, request: ShimRequest) -> Result<(), NodeError> {
         loop {
-            let full = unanswered.bytes + length > UNANSWERED.0 || unanswered.requests.len() >= UNANSWERED.1;
+            let full = unanswered.bytes + length.unwrap_or(0) > UNANSWERED.0 || unanswered.requests.len() >= UNANSWERED.1;
             let Some((of, answer)) = unanswered.requests.front_mut() else { break };
             let told = match answer.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) if !full => break,
                 Err(oneshot::error::TryRecvError::Empty) => answer.await.ok(),
                 told => told.ok(),
             };
-            unanswered.bytes -= *of;
+            let of = *of;
+            unanswered.bytes -= of.unwrap_or(0);
             unanswered.requests.pop_front();
             match told {
-                Some(ShimAnswer::Failed { error }) => return Err(NodeError::Refused(error)),
+                Some(ShimAnswer::Failed { error }) if of.is_some() => return Err(NodeError::Refused(error)),
                 Some(_) => {}
                 None => return Err(self.gone()),
             }
         }
-        let answer = self.ask(self.target.input(data)).await?;
+        let answer = self.ask(request).await?;
+        unanswered.bytes += answer.as_ref().and(length).unwrap_or(0);
         unanswered.requests.extend(answer.map(|answer| (length, answer)));
-        unanswered.bytes += length;
         Ok(())
     }
 

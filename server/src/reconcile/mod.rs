@@ -73,6 +73,17 @@ pub struct Deletion {
     pub volumes: bool,
 }
 
+/// What the workers have done since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Times that one compared a wish with the facts.
+    pub passes: u64,
+    /// Of these, those that have to be tried again.
+    pub failures: u64,
+    /// Containers that are looked after now.
+    pub workers: usize,
+}
+
 impl Reconciler {
     /// Nothing happens before [`Self::sweep`], or before something is asked for.
     pub fn new(store: Store, node: Arc<dyn Node>) -> Self {
@@ -247,6 +258,11 @@ impl Reconciler {
         record: &ContainerRecord,
     ) -> Result<(runtime::config::PodConfig, runtime::config::ContainerConfig), StartError> {
         self.shared.prepare_for_files(record).await
+    }
+
+    pub fn figures(&self) -> Figures {
+        let of = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+        Figures { passes: of(&self.shared.passes), failures: of(&self.shared.failures), workers: lock(&self.workers).len() }
     }
 
     /// Tells the worker to look again.

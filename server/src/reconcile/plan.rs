@@ -185,7 +185,7 @@ fn ended(look: &Look<'_>, plan: &mut Plan, program: Program, stop: &Stop) {
             }
             serve(look, plan);
             if look.record.spec.auto_remove && plan.progress.attempts > 0 {
-                delete_now(look, plan, false);
+                delete_now(look, plan, true);
             } else {
                 clear(look, plan);
             }

@@ -55,6 +55,10 @@ impl Shared {
         if other.status.phase != Phase::Running {
             return Err(unfit("is not running"));
         }
+        // As Docker's `--ipc`: memory is given to others only by who says so. The other kinds may be joined as they are.
+        if record.spec.namespaces.ipc.starts_with("container:") && other.spec.namespaces.ipc == "private" {
+            return Err(unfit("keeps its IPC to itself: give that container `ipc: shareable`"));
+        }
         // What it shares with the host comes along with it, and is the host's all the same: it must be said here, where who may is checked.
         let (ours, theirs) = (&record.spec.namespaces, &other.spec.namespaces);
         let shared = [

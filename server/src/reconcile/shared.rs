@@ -1,6 +1,7 @@
 //! What all workers share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use runtime::error::RuntimeError;
 use runtime::id::PodId;
@@ -18,11 +19,20 @@ pub(super) struct Shared {
     node: Arc<dyn Node>,
     facts: OnceCell<Arc<HostFacts>>,
     stopping: watch::Sender<bool>,
+    pub(super) passes: AtomicU64,
+    pub(super) failures: AtomicU64,
 }
 
 impl Shared {
     pub(super) fn new(store: Store, node: Arc<dyn Node>) -> Self {
-        Shared { store, node, facts: OnceCell::new(), stopping: watch::Sender::new(false) }
+        Shared {
+            store,
+            node,
+            facts: OnceCell::new(),
+            stopping: watch::Sender::new(false),
+            passes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn node(&self) -> &dyn Node {

@@ -10,6 +10,7 @@
 //! older look, saved.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use runtime::error::RuntimeError;
@@ -246,6 +247,7 @@ impl Worker {
 
     /// Until nothing is left to do.
     async fn pass(&mut self) -> Pass {
+        self.shared.passes.fetch_add(1, Ordering::Relaxed);
         loop {
             let Some(record) = self.shared.store.container_by_uid(&self.uid) else { return Pass::Gone };
             if self.observed.is_none()
@@ -378,6 +380,7 @@ impl Worker {
 
     fn failed(&mut self, step: &'static str, error: ActionError) -> Pass {
         self.failures += 1;
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
         let at = self.retry_at();
         tracing::warn!(container = %self.uid, step, error = chain(&error), failures = self.failures, "will be tried again");
         self.look_anew();

@@ -1,9 +1,11 @@
 //! Lists: filtered, in the order of names, a page at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Store;
 use super::container::ContainerRecord;
+use super::error::{Lookup, StoreError};
 use crate::model::selector::Selector;
 use crate::model::{ListMeta, Phase};
 
@@ -36,6 +38,24 @@ pub(super) fn after(token: Option<&str>) -> Result<&str, BadToken> {
         None | Some("") => Ok(""),
         Some(token) => token.strip_prefix(TOKEN_PREFIX).ok_or_else(|| BadToken(token.chars().take(80).collect())),
     }
+}
+
+/// By name, uid, or a unique beginning of the uid of 8 characters or more.
+pub(super) fn find<T>(all: &BTreeMap<String, Arc<T>>, kind: &'static str, key: &str, uid: impl Fn(&T) -> &str) -> Result<Arc<T>, Lookup> {
+    if let Some(record) = all.get(key) {
+        return Ok(Arc::clone(record));
+    }
+    let mut found = all.values().filter(|record| key.len() >= 8 && uid(record).starts_with(key));
+    match (found.next(), found.count()) {
+        (Some(record), 0) => Ok(Arc::clone(record)),
+        (Some(_), more) => Err(Lookup::Ambiguous { key: key.to_owned(), matches: more + 1 }),
+        (None, _) => Err(Lookup::NotFound { kind, key: key.chars().take(80).collect() }),
+    }
+}
+
+/// A map of labels or annotations, as it is kept.
+pub(super) fn text(map: &BTreeMap<String, String>, kind: &'static str) -> Result<String, StoreError> {
+    serde_json::to_string(map).map_err(StoreError::encode(kind))
 }
 
 /// The page of what `wanted` yields in the order of names; each comes with its name.

@@ -109,6 +109,11 @@ impl Store {
         &self.inner.instance
     }
 
+    /// Whether what is written gets to the disk: done when all that waits has got there.
+    pub async fn answers(&self) -> bool {
+        self.inner.writer.settled().await
+    }
+
     /// The newest resource version that readers see.
     pub fn resource_version(&self) -> u64 {
         self.inner.writer.read(|tables| tables.revision)

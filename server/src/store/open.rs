@@ -245,8 +245,8 @@ fn token(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
     let meta = ObjectMeta {
         name: row.get("name"),
         uid: row.get("uid"),
-        labels: Default::default(),
-        annotations: Default::default(),
+        labels: document(row, "labels")?,
+        annotations: document(row, "annotations")?,
         creation_timestamp: time(row, "created_at")?,
         deletion_timestamp: None,
         resource_version: version.to_string(),

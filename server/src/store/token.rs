@@ -1,5 +1,6 @@
 //! API tokens: only the hash of a secret is kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -64,9 +65,9 @@ pub(super) fn role_name(role: Role) -> &'static str {
 }
 
 impl Store {
+    /// By name, uid, or a unique beginning of the uid of 8 characters or more.
     pub fn token(&self, name: &str) -> Result<Arc<TokenRecord>, Lookup> {
-        let found = self.inner.writer.read(|tables| tables.tokens.get(name).cloned());
-        found.ok_or_else(|| Lookup::NotFound { kind: KIND, key: name.chars().take(80).collect() })
+        self.inner.writer.read(|tables| super::list::find(&tables.tokens, KIND, name, |record| &record.meta.uid))
     }
 
     /// In the order of names.
@@ -91,6 +92,19 @@ impl Store {
     /// # Errors
     /// `NameTaken`, and those of a commit.
     pub async fn create_token(&self, name: &str, role: Role, hash: String) -> Result<Arc<TokenRecord>, StoreError> {
+        self.create_labelled_token(name, role, hash, BTreeMap::new(), BTreeMap::new()).await
+    }
+
+    /// # Errors
+    /// As [`Store::create_token`].
+    pub async fn create_labelled_token(
+        &self,
+        name: &str,
+        role: Role,
+        hash: String,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Arc<TokenRecord>, StoreError> {
         let now = self.now();
         let staged = self.inner.writer.write(|stage| {
             if stage.tables.tokens.contains_key(name) {
@@ -100,8 +114,8 @@ impl Store {
             let meta = ObjectMeta {
                 name: name.to_owned(),
                 uid: crate::model::name::new_uid(),
-                labels: Default::default(),
-                annotations: Default::default(),
+                labels,
+                annotations,
                 creation_timestamp: now,
                 deletion_timestamp: None,
                 resource_version: version.to_string(),
@@ -109,12 +123,14 @@ impl Store {
             };
             let record = Arc::new(TokenRecord { meta, role, hash, last_used: None, version });
             let piece = Piece::new(
-                "INSERT INTO tokens (name, uid, role, hash, created_at, resource_version) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO tokens (name, uid, role, hash, labels, annotations, created_at, resource_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     name.into(),
                     record.meta.uid.as_str().into(),
                     role_name(role).into(),
                     record.hash.as_str().into(),
+                    super::list::text(&record.meta.labels, KIND)?.into(),
+                    super::list::text(&record.meta.annotations, KIND)?.into(),
                     now.to_string().into(),
                     version.into(),
                 ],

@@ -9,6 +9,7 @@ use runtime::id::{PodId, VolumeId};
 use super::Store;
 use super::container::ContainerRecord;
 use super::error::{Lookup, StoreError, UpdateError};
+use super::list::text;
 use super::list::{BadToken, ListQuery, Page};
 use super::memory::{Change, Tables};
 use super::statement::Piece;
@@ -51,18 +52,7 @@ fn names<'t>(users: impl Iterator<Item = &'t Arc<ContainerRecord>>) -> Vec<Strin
 
 impl Store {
     pub fn volume(&self, name: &str) -> Result<Arc<VolumeRecord>, Lookup> {
-        let by_uid = |record: &&Arc<VolumeRecord>| name.len() >= 8 && record.meta.uid.starts_with(name);
-        self.inner.writer.read(|tables| {
-            if let Some(record) = tables.volumes.get(name) {
-                return Ok(Arc::clone(record));
-            }
-            let mut found = tables.volumes.values().filter(by_uid);
-            match (found.next(), found.count()) {
-                (Some(record), 0) => Ok(Arc::clone(record)),
-                (Some(_), more) => Err(Lookup::Ambiguous { key: name.to_owned(), matches: more + 1 }),
-                (None, _) => Err(Lookup::NotFound { kind: KIND, key: name.chars().take(80).collect() }),
-            }
-        })
+        self.inner.writer.read(|tables| super::list::find(&tables.volumes, KIND, name, |record| &record.meta.uid))
     }
 
     pub fn list_volumes(&self, query: &ListQuery) -> Result<Page<VolumeRecord>, BadToken> {
@@ -213,16 +203,12 @@ fn put_change(stage: &mut Stage<'_>, record: &VolumeRecord, change: VolumeChange
     meta.resource_version = version.to_string();
     let piece = Piece::new(
         "UPDATE volumes SET labels = ?, annotations = ?, resource_version = ? WHERE uid = ?",
-        [text(&meta.labels)?.into(), text(&meta.annotations)?.into(), version.into(), meta.uid.as_str().into()],
+        [text(&meta.labels, KIND)?.into(), text(&meta.annotations, KIND)?.into(), version.into(), meta.uid.as_str().into()],
     );
     let record = Arc::new(VolumeRecord { meta, version, id: record.id.clone() });
     stage.put(Change::VolumePut(Arc::clone(&record)), piece);
     stage.event(NewEvent::new(now, record.reference(), "Updated", "Labels or annotations changed"))?;
     Ok(record)
-}
-
-fn text(map: &BTreeMap<String, String>) -> Result<String, StoreError> {
-    serde_json::to_string(map).map_err(StoreError::encode(KIND))
 }
 
 fn put_as(
@@ -250,8 +236,8 @@ fn put_as(
         [
             meta.uid.as_str().into(),
             name.into(),
-            text(&meta.labels)?.into(),
-            text(&meta.annotations)?.into(),
+            text(&meta.labels, KIND)?.into(),
+            text(&meta.annotations, KIND)?.into(),
             now.to_string().into(),
             version.into(),
         ],

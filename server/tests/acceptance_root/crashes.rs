@@ -50,11 +50,16 @@ const WORKERS: &[&str] = &["worker.copy.tree", "worker.copy.tree:2", "worker.cop
 const SHIM: &[&str] =
     &["shim.create.cgroup", "shim.create.cloned", "shim.create.mounts", "shim.exited.written", "shim.stop.containers", "shim.stop.cgroup"];
 
-/// While the first use of a volume fills it.
-const FILL: &str = "rootfs.fill.entry";
+/// While the first use of a volume fills it: what is there then beside its own folder and `_data`.
+const FILL: [(&str, u64); 2] = [
+    // The mark, and the folder of the copy with four of nine files.
+    ("rootfs.fill.entry", 6),
+    // The copy is whole, and the death came on the way from one folder to the other.
+    ("rootfs.fill.moved", 11),
+];
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![Own: a_volume_that_is_half_filled_is_filled_anew, the_control_plane_dies_at_each_step, the_launcher_dies_at_each_step, a_worker_dies_at_each_step, a_shim_dies_at_each_step, every_point_is_tried]
+    tests![Own: a_volume_is_filled_whole_whoever_dies, the_control_plane_dies_at_each_step, the_launcher_dies_at_each_step, a_worker_dies_at_each_step, a_shim_dies_at_each_step, every_point_is_tried]
 }
 
 fn the_control_plane_dies_at_each_step(scope: &Scope<'_>) {
@@ -76,8 +81,11 @@ fn a_shim_dies_at_each_step(scope: &Scope<'_>) {
 /// The lists above and the points in the source are the same.
 fn every_point_is_tried(_: &Scope<'_>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let tried: Vec<&str> =
-        [CONTROL_PLANE, LAUNCHER, WORKERS, SHIM, &[FILL]].concat().iter().map(|point| point.split(':').next().unwrap()).collect();
+    let tried: Vec<&str> = [CONTROL_PLANE, LAUNCHER, WORKERS, SHIM, &FILL.map(|(point, _)| point)]
+        .concat()
+        .iter()
+        .map(|point| point.split(':').next().unwrap())
+        .collect();
     let mut found = 0;
     for file in host::tree(&root.join("server/src")).into_iter().chain(host::tree(&root.join("runtime/src"))) {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
@@ -89,29 +97,32 @@ fn every_point_is_tried(_: &Scope<'_>) {
     assert!(found >= 20, "the source has {found} points");
 }
 
-fn a_volume_that_is_half_filled_is_filled_anew(scope: &Scope<'_>) {
+fn a_volume_is_filled_whole_whoever_dies(scope: &Scope<'_>) {
     let berth = scope.berth;
     let image = image::busybox_with(|tar| (0..9).fold(tar, |tar, n| tar.file(&format!("data/{n}"), 0o644, b"content")));
-    let imported = berth.api().post("/api/v1/images/import?reference=filling").bytes("application/x-tar", image).send();
-    imported.expect(201);
-    berth.api().post("/api/v1/volumes").json(&json!({"metadata": {"name": "filling"}})).send().expect(201);
-    berth.terminate();
-    berth.launch_with(&[("BERTH_CRASH", &format!("{FILL}:4"))]);
-    let mounts = json!([{"type": "volume", "source": "filling", "target": "/data"}]);
-    let command = json!(["sh", "-c", "cat /data/* | wc -c"]);
-    let body = json!({"metadata": {"name": "fills"}, "spec": {"image": "filling", "command": command, "mounts": mounts}});
-    berth.api().post("/api/v1/containers").json(&body).send().expect(201);
-    let start = || berth.api().post("/api/v1/containers/fills/start").patience(Duration::from_secs(20)).send();
-    assert_ne!(start().status, 204, "nobody died");
-    let usage = || berth.api().get("/api/v1/volumes/filling?usage=true").send().expect(200).json();
-    assert_eq!(usage()["status"]["usage"]["inodes"], 7, "two folders, the mark and four files: {:#}", usage());
-    berth.terminate();
-    berth.launch();
-    start().expect(204);
-    berth.api().post("/api/v1/containers/fills/wait").json(&json!({})).send().expect(200);
-    assert_eq!(berth.api().get("/api/v1/containers/fills/logs").send().expect(200).text(), "63\n");
-    berth.api().delete("/api/v1/containers/fills").send().expect(204);
-    berth.api().delete("/api/v1/volumes/filling").send().expect(204);
+    berth.import("filling", image);
+    for (point, beside) in FILL {
+        berth.api().post("/api/v1/volumes").json(&json!({"metadata": {"name": "filling"}})).send().expect(201);
+        berth.terminate();
+        berth.launch_with(&[("BERTH_CRASH", &format!("{point}:4"))]);
+        let mounts = json!([{"type": "volume", "source": "filling", "target": "/data"}]);
+        let command = json!(["sh", "-c", "cat /data/* | wc -c"]);
+        let body = json!({"metadata": {"name": "fills"}, "spec": {"image": "filling", "command": command, "mounts": mounts}});
+        berth.api().post("/api/v1/containers").json(&body).send().expect(201);
+        let start = || berth.api().post("/api/v1/containers/fills/start").patience(Duration::from_secs(20)).send();
+        assert_ne!(start().status, 204, "{point}: nobody died");
+        let volume = berth.api().get("/api/v1/volumes/filling?usage=true").send().expect(200).json();
+        assert_eq!(volume["status"]["usage"]["inodes"], 2 + beside, "{point}: {volume:#}");
+        berth.terminate();
+        berth.launch();
+        start().expect(204);
+        berth.api().post("/api/v1/containers/fills/wait").json(&json!({})).send().expect(200);
+        assert_eq!(berth.api().get("/api/v1/containers/fills/logs").send().expect(200).text(), "63\n", "{point}");
+        let volume = berth.api().get("/api/v1/volumes/filling?usage=true").send().expect(200).json();
+        assert_eq!(volume["status"]["usage"]["inodes"], 2 + 9, "{point}: {volume:#}");
+        berth.api().delete("/api/v1/containers/fills").send().expect(204);
+        berth.api().delete("/api/v1/volumes/filling").send().expect(204);
+    }
     berth.api().delete("/api/v1/images/filling:latest").send().expect(204);
 }
 

@@ -11,6 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_joined_network_is_one_loopback,
         joined_processes_see_and_signal_each_other,
         joined_ipc_is_one_shared_memory,
+        whoever_has_the_hosts_is_told_of_the_others,
         a_join_of_nobody_is_refused_by_field,
         a_join_of_what_does_not_run_says_so,
         what_is_the_hosts_is_not_joined_by_another_name,
@@ -92,6 +93,22 @@ fn joined_ipc_is_one_shared_memory(scope: &Scope<'_>) {
     let joiner = scope.idle_with(json!({"image": "probe:joins", "namespaces": {"ipc": format!("container:{}", owner.name)}}));
     assert_eq!(owner.exec_output(&["probe", "shm-make", "815"]), "made\n");
     assert_eq!(joiner.exec_output(&["probe", "shm-find", "815"]), "found\n");
+    // Who did not say so shares no memory; what else it has can be joined all the same.
+    let private = scope.idle();
+    let refused = scope.create(json!({"command": ["true"], "namespaces": {"ipc": format!("container:{}", private.name)}}));
+    let problem = scope.api().post(&refused.path("/start")).send().problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("ipc: shareable"), "{problem:#}");
+    scope.idle_with(json!({"namespaces": {"pid": format!("container:{}", private.name)}}));
+}
+
+fn whoever_has_the_hosts_is_told_of_the_others(scope: &Scope<'_>) {
+    let [first, second] = [(); 2].map(|()| scope.idle_with(json!({"namespaces": {"uts": "host"}})));
+    let shared_with = |kind: &str| {
+        let items = first.look("/namespaces")["items"].clone();
+        items.as_array().unwrap().iter().find(|item| item["type"] == kind).unwrap()["sharedWith"].clone()
+    };
+    assert!(shared_with("uts").as_array().unwrap().contains(&json!(second.name)), "{}", shared_with("uts"));
+    assert_eq!(shared_with("pid"), json!([]));
 }
 
 fn a_join_of_nobody_is_refused_by_field(scope: &Scope<'_>) {

@@ -267,8 +267,15 @@ fn a_slow_client_holds_up_nobody(scope: &Scope<'_>) {
 /// Each key is sent by itself, as a terminal does, and none of what the shim answers to them comes through the flood.
 fn who_reads_nothing_can_still_type(scope: &Scope<'_>) {
     let container = scope.idle();
-    let script = "trap 'touch /tmp/interrupted; exit 0' INT; while :; do echo a flood that stands still because nobody reads it; done";
+    let script = "trap 'touch /tmp/interrupted; exit 0' INT; echo $$ > /tmp/pid; while :; do echo a flood that stands still because nobody reads it; done";
     let mut terminal = exec(scope, &container, &["sh", "-c", script], "&tty=true");
+    // Every buffer on the way is full: it waits in its write.
+    host::until("it stands still", || {
+        let stat = |field: &str| container.exec(&["sh", "-c", &format!("awk '{{print ${field}}}' /proc/$(cat /tmp/pid)/stat")]).stdout;
+        let before = (stat("3"), stat("14"), stat("15"));
+        std::thread::sleep(Duration::from_millis(100));
+        Some(()).filter(|()| before.0 == "S\n" && before == (stat("3"), stat("14"), stat("15")))
+    });
     for key in ["a", "b", "c", "\u{3}"] {
         terminal.input(key);
     }

@@ -149,6 +149,12 @@ fn auto_remove_takes_its_volumes(scope: &Scope<'_>) {
     container.start();
     container.wait_for("removed");
     scope.api().get(&format!("/api/v1/volumes/{name}")).send().problem(404);
+    // However it ends.
+    let container = scope.run(json!({"image": "auto:1", "autoRemove": true, "command": ["sleep", "1000"]}));
+    let name = container.status()["volumes"]["/data"].as_str().unwrap().to_owned();
+    container.stop();
+    container.wait_for("removed");
+    scope.api().get(&format!("/api/v1/volumes/{name}")).send().problem(404);
     forget(scope, "auto:1");
 }
 

@@ -6,6 +6,7 @@
 //!             └─ who asked is gone, the time is over, someone ends it ─> killed with all that it started
 //! ```
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::{Asker, Exec, Input, Pod};
@@ -14,6 +15,7 @@ use crate::error::RuntimeError;
 use crate::id::{ContainerName, ExecId};
 use crate::protocol::{ShimAnswer, ShimEvent, ShimMessage};
 use crate::status::{ExecExit, ExecReport};
+use crate::sys::process;
 
 /// See /proc/sys/fs/pipe-max-size in proc_sys_fs(5).
 const LARGEST_PIPE: usize = 1 << 20;
@@ -27,11 +29,15 @@ impl Pod {
             return Err(RuntimeError::Conflict { message: "an exec with this id exists already".into() });
         }
         self.remove_left();
+        // Used up also by one that fails: its cgroup may still be there.
         let number = self.next_exec;
+        self.next_exec += 1;
         let pod = self.sandbox.config.clone();
         let detach = config.detach;
-        let exec = Exec::start(&pod, self.find(name)?, config, number, (!detach).then_some(asker))?;
-        self.next_exec += 1;
+        let mut unreaped = Vec::new();
+        let exec = Exec::start(&pod, self.find(name)?, config, number, (!detach).then_some(asker), &mut unreaped);
+        self.unreaped.append(&mut unreaped);
+        let exec = exec?;
         let (connection, request) = asker;
         let message = match exec.report(None) {
             Some(report) if detach => ShimMessage::Answer { id: request, body: ShimAnswer::ExecStarted { exec: Box::new(report) } },
@@ -84,6 +90,11 @@ impl Pod {
     }
 
     // Events of the loop.
+
+    /// One of those that did not end when they were killed.
+    pub(in crate::shim) fn reap_late(&mut self) {
+        self.unreaped.retain(|child| matches!(process::try_reap(child.pidfd.as_fd()), Ok(None)));
+    }
 
     pub(in crate::shim) fn exec_input(&mut self, number: u64) {
         if let Some(exec) = self.execs.iter_mut().find(|exec| exec.number == number) {

@@ -1,4 +1,4 @@
-//! The layer that lets a caller through to a route, or not: by the role that the route's own declaration names.
+//! The layer that lets a request through to a route, or not: by the role and the parameters that the route's own declaration names.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::{OpenApi, RefOr};
 
 use super::{Caller, Identified, Role};
-use crate::http::error::{ApiError, ApiResult, ErrorCode};
+use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
 use crate::http::state::AppState;
+use crate::model::validate::escape;
 
 /// The name of the security scheme whose roles the declarations list.
 pub const SCHEME: &str = "token";
@@ -25,7 +27,17 @@ pub enum Access {
 
 /// Every declared route.
 #[derive(Debug, Default)]
-pub struct AccessTable(HashMap<String, Vec<(Method, Access)>>);
+pub struct AccessTable(HashMap<String, Vec<Declared>>);
+
+/// What a route declares.
+#[derive(Debug)]
+pub struct Declared {
+    method: Method,
+    pub access: Access,
+    /// Of the query.
+    parameters: Vec<String>,
+    has_body: bool,
+}
 
 impl AccessTable {
     /// Reads the declarations: `security(())` is public, `security(("token" = ["viewer"]))` needs that role. Anything else is for an
@@ -35,16 +47,33 @@ impl AccessTable {
         for (path, item) in &document.paths.paths {
             for (method, operation) in methods(item) {
                 let access = operation.security.as_deref().and_then(declared).unwrap_or(Access::Needs(Role::Admin));
-                table.0.entry(path.clone()).or_default().push((method, access));
+                let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+                    RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+                    _ => None,
+                });
+                let parameters = parameters.collect();
+                let declared = Declared { method, access, parameters, has_body: operation.request_body.is_some() };
+                table.0.entry(path.clone()).or_default().push(declared);
             }
         }
         table
     }
 
-    pub fn find(&self, path: &str, method: &Method) -> Option<Access> {
+    pub fn find(&self, path: &str, method: &Method) -> Option<&Declared> {
         // What axum answers from the GET handler.
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        self.0.get(path)?.iter().find(|(known, _)| known == method).map(|(_, access)| *access)
+        self.0.get(path)?.iter().find(|known| known.method == method)
+    }
+}
+
+impl Declared {
+    /// A parameter that nobody reads is an error: `kill?signal=HUP` must not be a SIGKILL because the signal belongs into the body.
+    fn check_query(&self, query: &str) -> ApiResult<()> {
+        let known = |name: &str| self.parameters.iter().any(|known| known == name) || (self.has_body && name == "fieldValidation");
+        let unknown = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !known(name));
+        let hint = if self.has_body { "is not a parameter here: what is wanted goes into the body" } else { "is not a parameter here" };
+        let errors: Vec<_> = unknown.map(|(name, _)| FieldError::new(format!("/query/{}", escape(&name)), hint)).collect();
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(errors)) }
     }
 }
 
@@ -83,8 +112,13 @@ pub async fn api_layer(State(state): State<AppState>, path: MatchedPath, request
 
 fn check(state: &AppState, path: &str, request: &Request) -> ApiResult<()> {
     match state.access.find(path, request.method()) {
-        Some(Access::Public) => Ok(()),
-        Some(Access::Needs(role)) => require(request, role),
+        // Whoever asks whether it lives may add what they like.
+        Some(Declared { access: Access::Public, .. }) => Ok(()),
+        Some(declared @ Declared { access: Access::Needs(role), .. }) => {
+            require(request, *role)?;
+            // Pages and figures may be asked for with what a browser or a scraper adds.
+            if path.starts_with("/api/v1/") { declared.check_query(request.uri().query().unwrap_or_default()) } else { Ok(()) }
+        }
         // Routes and document are one list, so no handler is behind this: 405 a moment later.
         None => require(request, Role::Viewer),
     }

@@ -69,7 +69,8 @@ pub struct Copied {
 /// Copy files out of a container.
 ///
 /// A tar of `path` and all below it, whose last component is the name in the tar; owners are ids inside the container. The container may run, be
-/// paused, have ended or never have been started; while it does not run, a start is held up by the copy. `X-Docker-Container-Path-Stat` tells what
+/// paused, have ended or never have been started; a start, also one by the restart
+/// policy, is held up by a copy that is under way. `X-Docker-Container-Path-Stat` tells what
 /// `path` is: the base64 of `{"name", "size", "mode", "mtime", "linkTarget"}`, `mode` in Go's `os.FileMode`; HEAD answers that alone. When
 /// something fails after the first byte, the answer is cut off.
 #[utoipa::path(get, path = "/api/v1/containers/{name}/archive", operation_id = "getContainerArchive", tag = "containers", security(("token" = ["operator"])),

@@ -7,11 +7,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use runtime::status::HostFacts;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::http::context;
-use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
+use crate::http::error::{ApiError, ApiResult, FieldError};
 use crate::http::extract::{ApiPath, IfMatch, MergePatch, json as extract_json, patch};
 use crate::http::input;
 use crate::http::list;
@@ -85,7 +85,7 @@ pub async fn patch_container(
 
 /// What a patch makes of a container.
 fn change(record: &ContainerRecord, patch: &MergePatch, host: &HostLimits, facts: &HostFacts) -> ApiResult<ContainerChange> {
-    check_members(record, &patch.patch)?;
+    check_members(record, patch)?;
     let metadata = patch.patch.get("metadata").cloned().unwrap_or_else(|| json!({}));
     let labels = patched_map(&record.meta.labels, &metadata, "labels")?;
     let annotations = patched_map(&record.meta.annotations, &metadata, "annotations")?;
@@ -102,27 +102,10 @@ fn change(record: &ContainerRecord, patch: &MergePatch, host: &HostLimits, facts
     Ok(ContainerChange { labels, annotations, spec })
 }
 
-/// Only `metadata` and `spec` change; the rest may be there when it says what is so already.
-fn check_members(record: &ContainerRecord, patch: &Map<String, Value>) -> ApiResult<()> {
+/// Only `metadata` and `spec` change; the rest may be there when it says what is so already, and `status` is never taken from a client.
+fn check_members(record: &ContainerRecord, patch: &MergePatch) -> ApiResult<()> {
     let present: Value = serde_json::from_str(&record.json()).map_err(ApiError::internal)?;
-    let mut errors = Vec::new();
-    for (key, value) in patch {
-        match key.as_str() {
-            "spec" if value.is_object() => {}
-            "metadata" if value.is_object() => {
-                let fields = value.as_object().into_iter().flatten();
-                for (field, value) in fields.filter(|(field, _)| !matches!(field.as_str(), "labels" | "annotations")) {
-                    if present["metadata"].get(field) != Some(value) {
-                        errors.push(FieldError::new(format!("/metadata/{}", validate::escape(field)), "cannot be changed"));
-                    }
-                }
-            }
-            "spec" | "metadata" => errors.push(FieldError::new(format!("/{key}"), "must be an object")),
-            "kind" if present["kind"] == *value => {}
-            other => errors.push(FieldError::new(format!("/{}", validate::escape(other)), "cannot be changed")),
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::fields(ErrorCode::ImmutableField, errors)) }
+    patch.check_members(&present, |key| matches!(key, "spec"))
 }
 
 /// Labels or annotations after the patch; None when it does not speak of them.
@@ -158,7 +141,7 @@ fn patched_spec(
     if new["spec"] == old {
         return Ok(None);
     }
-    let whole: Whole = extract_json::parse_value(&new, patch.validation)?;
+    let whole: Whole = extract_json::parse_patched(&new, &json!({"spec": change}), patch.validation)?;
     let faults: Vec<FieldError> = validate::container_change(&record.spec, &whole.spec, host).into_iter().map(FieldError::from).collect();
     input::check(faults)?;
     Ok(Some((whole.spec, new["spec"].to_string())))

@@ -11,8 +11,8 @@ use super::create::faults;
 use super::form::{self, Fields};
 use super::visit::{Visit, html, with_flash};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::ApiPath;
 use crate::http::extract::json::{FieldValidation, parse_value};
+use crate::http::extract::{ApiPath, IfMatch};
 use crate::http::state::{App, AppState};
 use crate::http::volumes::{create as api_create, delete as api_delete};
 use crate::store::ListQuery;
@@ -53,7 +53,7 @@ async fn made(state: &App, fields: &Fields) -> ApiResult<String> {
 }
 
 pub(super) async fn delete(State(state): State<AppState>, Path(name): Path<String>) -> ApiResult<Redirect> {
-    api_delete::delete_volume(State(state), ApiPath(name.clone())).await?;
+    api_delete::delete_volume(State(state), ApiPath(name.clone()), IfMatch::Any).await?;
     Ok(Redirect::to(&with_flash("/volumes", "volume-deleted", &name)))
 }
 

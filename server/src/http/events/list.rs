@@ -47,7 +47,8 @@ pub struct EventParams {
 /// What happened, oldest first.
 ///
 /// With `Accept: text/event-stream` the answer follows the log: first what there is since `since` (or `Last-Event-ID`), then each event as it
-/// happens, its sequence number as the id. Without either it begins now. The log is durable and keeps the newest 50,000 events.
+/// happens, its sequence number as the id. Without either it begins now. The log is durable and keeps the newest 50,000 events:
+/// who resumes from an older one goes on with the oldest that is kept. `remainingItemCount` of a list is 1 when there are more, however many.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "listEvents", tag = "events", security(("token" = ["viewer"])),
     params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "Follow from after this sequence number")),
     responses((status = 200, description = "The events", content((List<Event> = "application/json"), (String = "text/event-stream")))))]
@@ -74,7 +75,7 @@ pub async fn list_events(
         let slot = StreamSlot::take(&state, &caller)?;
         return Ok(slot.sse(follow::events(state.store.clone(), filter, from)));
     }
-    let limit = params.limit.map_or(DEFAULT_LIMIT, |limit| limit as usize).clamp(1, MAX_LIMIT);
+    let limit = params.limit.filter(|limit| *limit > 0).map_or(DEFAULT_LIMIT, |limit| limit as usize).min(MAX_LIMIT);
     // One more than asked for says whether there is another page.
     let mut events = state.store.events_since(since, &filter, limit + 1).await?;
     let more = events.len() > limit;

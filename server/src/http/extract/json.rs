@@ -92,6 +92,21 @@ impl FieldValidation {
     }
 }
 
+impl FieldValidation {
+    /// Refuses, warns of, or lets pass the fields at these places, which are not known.
+    pub fn apply(self, unknown: Vec<String>) -> ApiResult<()> {
+        match self {
+            FieldValidation::Strict if !unknown.is_empty() => {
+                let errors = unknown.into_iter().map(|path| FieldError::new(path, "is not known")).collect();
+                return Err(ApiError::fields(ErrorCode::UnknownField, errors));
+            }
+            FieldValidation::Warn => unknown.into_iter().for_each(|path| context::warn(format!("{path} is not known and was ignored"))),
+            FieldValidation::Strict | FieldValidation::Ignore => {}
+        }
+        Ok(())
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
@@ -174,15 +189,28 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], mode: FieldValidation) -> ApiResu
         let error = ApiError::new(ErrorCode::MalformedJson, fault.message.clone());
         if fault.path.is_empty() { error } else { error.with_errors(vec![FieldError::new(fault.path, fault.message)]) }
     })?;
-    parse_from(&mut serde_json::Deserializer::from_slice(text), mode)
+    let (value, unknown) = parse_from(&mut serde_json::Deserializer::from_slice(text))?;
+    mode.apply(unknown)?;
+    Ok(value)
 }
 
-/// As [`parse`], for a value that was put together here (a merge patch applied).
+/// As [`parse`], for a value that was put together here.
 pub fn parse_value<T: DeserializeOwned>(value: &serde_json::Value, mode: FieldValidation) -> ApiResult<T> {
-    parse_from(value, mode)
+    let (value, unknown) = parse_from(value)?;
+    mode.apply(unknown)?;
+    Ok(value)
 }
 
-fn parse_from<'de, T: DeserializeOwned, D>(deserializer: D, mode: FieldValidation) -> ApiResult<T>
+/// As [`parse_value`], for a merge patch that was applied: a field that is not known counts only where the patch names it.
+pub fn parse_patched<T: DeserializeOwned>(whole: &serde_json::Value, patch: &serde_json::Value, mode: FieldValidation) -> ApiResult<T> {
+    let (value, mut unknown) = parse_from(whole)?;
+    unknown.retain(|path| patch.pointer(path).is_some());
+    mode.apply(unknown)?;
+    Ok(value)
+}
+
+/// The value, and the places of the fields that its type does not know.
+fn parse_from<'de, T: DeserializeOwned, D>(deserializer: D) -> ApiResult<(T, Vec<String>)>
 where
     D: serde::Deserializer<'de, Error = serde_json::Error>,
 {
@@ -195,15 +223,7 @@ where
     };
     let value =
         result.map_err(|error| ApiError::invalid(vec![pointer::fault(pointer::from_error_path(&track.path()), &error.to_string())]))?;
-    match mode {
-        FieldValidation::Strict if !unknown.is_empty() => {
-            let errors = unknown.into_iter().map(|path| FieldError::new(path, "is not known")).collect();
-            return Err(ApiError::fields(ErrorCode::UnknownField, errors));
-        }
-        FieldValidation::Warn => unknown.into_iter().for_each(|path| context::warn(format!("{path} is not known and was ignored"))),
-        FieldValidation::Strict | FieldValidation::Ignore => {}
-    }
-    Ok(value)
+    Ok((value, unknown))
 }
 
 #[cfg(test)]

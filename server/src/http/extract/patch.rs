@@ -4,7 +4,8 @@ use axum::extract::{FromRequest, Request};
 use serde_json::{Map, Value};
 
 use super::json::{self, FieldValidation};
-use crate::http::error::{ApiError, ApiResult};
+use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
+use crate::model::validate::escape;
 
 /// A patch as it came: an object, to be applied with [`merge`].
 #[derive(Debug, Clone)]
@@ -23,6 +24,49 @@ impl<S: Send + Sync> FromRequest<S> for MergePatch {
             Value::Object(patch) => Ok(MergePatch { patch, validation }),
             _ => Err(ApiError::field("", "must be an object")),
         }
+    }
+}
+
+/// Of a resource's `metadata`, beside labels and annotations.
+const METADATA: [&str; 7] = ["name", "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generation", "managedFields"];
+
+impl MergePatch {
+    /// Labels, annotations and what `changes` names may change; all else that a resource has may be there when it says what is so already, and
+    /// `status` is never taken from a client.
+    pub fn check_members(&self, present: &Value, changes: impl Fn(&str) -> bool) -> ApiResult<()> {
+        let (mut errors, mut unknown) = (Vec::new(), Vec::new());
+        for (key, value) in &self.patch {
+            let path = format!("/{}", escape(key));
+            match (key.as_str(), value) {
+                ("status", _) => {}
+                ("metadata", Value::Object(fields)) => {
+                    for (field, value) in fields.iter().filter(|(field, _)| !matches!(field.as_str(), "labels" | "annotations")) {
+                        let path = format!("/metadata/{}", escape(field));
+                        if !METADATA.contains(&field.as_str()) {
+                            unknown.push(path);
+                        } else if present["metadata"].get(field) != Some(value) {
+                            errors.push(FieldError::new(path, "cannot be changed"));
+                        }
+                    }
+                }
+                (key, value) if changes(key) => {
+                    if !value.is_object() {
+                        errors.push(FieldError::new(path, "must be an object"));
+                    }
+                }
+                ("metadata", _) => errors.push(FieldError::new(path, "must be an object")),
+                ("kind" | "spec", value) => {
+                    if present[key] != *value {
+                        errors.push(FieldError::new(path, "cannot be changed"));
+                    }
+                }
+                _ => unknown.push(path),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::fields(ErrorCode::ImmutableField, errors));
+        }
+        self.validation.apply(unknown)
     }
 }
 

@@ -25,7 +25,7 @@ pub async fn list_images(State(state): State<AppState>, headers: HeaderMap, ApiQ
 #[utoipa::path(get, path = "/api/v1/images/{reference}", operation_id = "getImage", tag = "images", security(("token" = ["viewer"])),
     params(("reference" = String, Path, description = "A reference (`busybox:latest`, `registry:5000/a/b@sha256:…`), an id, or a unique beginning of its digits of 8 or more")),
     responses((status = 200, description = "The image", body = Image), (status = 409, description = "More than one image fits")))]
-pub async fn get_image(State(state): State<AppState>, ApiPath(reference): ApiPath<String>, headers: HeaderMap) -> ApiResult<Response> {
+pub async fn get_image(State(state): State<AppState>, ApiPath(reference): ApiPath<String>) -> ApiResult<Response> {
     let image = state.store.image(&reference)?;
-    Ok(list::one(&headers, &list::json(&state.store.image_model(&image))?, &image.version.to_string()))
+    Ok(list::one(&list::USE_CHANGES, &list::json(&state.store.image_model(&image))?, &image.version.to_string()))
 }

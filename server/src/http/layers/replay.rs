@@ -24,7 +24,7 @@ const MAX_KEY: usize = 255;
 /// A larger answer is not kept, and a repeated request is then done again.
 const MAX_ANSWER: usize = 4 << 20;
 /// What of an answer's head is part of it; the rest (date, request id) is of each request anew.
-const KEPT_HEADERS: [HeaderName; 5] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::WARNING, header::RETRY_AFTER];
+const KEPT_HEADERS: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::RETRY_AFTER];
 /// Bodies without a bound are not read here: the key stands for method, path and query alone.
 const STREAMED: [&str; 2] = ["/api/v1/images/import", "/api/v1/images/load"];
 /// The answer has a secret in clear, which is stored nowhere.
@@ -92,7 +92,11 @@ async fn keep(response: Response, guard: KeyGuard) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, MAX_ANSWER).await.map_err(ApiError::internal)?;
     let kept = |name: &HeaderName| parts.headers.get(name).and_then(|value| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-    let answer = StoredAnswer { status: status.as_u16(), headers: KEPT_HEADERS.iter().filter_map(kept).collect(), body: body.to_vec() };
+    // Those are put into the head further outside.
+    let warnings =
+        context::warning_headers().into_iter().filter_map(|value| Some((header::WARNING.to_string(), value.to_str().ok()?.to_owned())));
+    let headers = KEPT_HEADERS.iter().filter_map(kept).chain(warnings).collect();
+    let answer = StoredAnswer { status: status.as_u16(), headers, body: body.to_vec() };
     if let Err(error) = guard.finish(answer).await {
         // The work is done: the caller gets its answer, and only a repetition would not be recognised.
         tracing::warn!(%error, "an answer could not be kept for its idempotency key");
@@ -106,7 +110,7 @@ fn again(answer: StoredAnswer) -> Response {
     response.headers_mut().remove(header::CONTENT_TYPE);
     for (name, value) in answer.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().append(name, value);
         }
     }
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::headers;
-use crate::http::context::RequestContext;
+use crate::http::context::{RequestContext, warning_header};
 use crate::http::state::AppState;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,10 +41,8 @@ fn finish(response: &mut Response, context: &RequestContext) {
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    for warning in context.take_warnings() {
-        // RFC 7234 section 5.5: 299 is a persistent warning, "-" no named agent. As Kubernetes does.
-        let text: String = warning.chars().filter(|c| !c.is_control()).flat_map(char::escape_default).collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+    for warning in context.warnings() {
+        if let Some(value) = warning_header(&warning) {
             response.headers_mut().append(header::WARNING, value);
         }
     }

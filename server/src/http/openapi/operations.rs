@@ -77,7 +77,8 @@ fn complete_operation(operation: &mut Operation, path: &str, method: &Method, co
     if path.contains('{') {
         statuses.extend([404, 409]);
     }
-    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+    // A parameter that is not known, if nothing else.
+    if path.starts_with("/api/v1/") || operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
         statuses.push(422);
     }
     if asks_runtime(path, method) {
@@ -102,7 +103,8 @@ fn complete_operation(operation: &mut Operation, path: &str, method: &Method, co
     if replays {
         add_parameter(operation, "IdempotencyKey");
     }
-    let versioned = answers_a_resource(operation, components);
+    // Of lists that are made anew for each answer the version is the container's.
+    let versioned = answers_a_resource(operation, components) && !path.ends_with("/execs") && !path.ends_with("/changes");
     if versioned && *method == Method::GET {
         add_parameter(operation, "IfNoneMatch");
         let unchanged = || RefOr::T(ResponseBuilder::new().description("It has not changed since `If-None-Match`").build());

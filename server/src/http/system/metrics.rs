@@ -49,6 +49,10 @@ fn write_counts(text: &mut String, state: &App) {
     single(text, "berth_images", "gauge", "Images on this machine.", counts.images);
     single(text, "berth_volumes", "gauge", "Named volumes.", counts.volumes);
     single(text, "berth_resource_version", "counter", "Changes of wishes and facts so far.", state.store.resource_version());
+    let figures = state.reconciler.figures();
+    single(text, "berth_reconcile_total", "counter", "Times that a container's wish was compared with the facts.", figures.passes);
+    single(text, "berth_reconcile_errors_total", "counter", "Of these, those that have to be tried again.", figures.failures);
+    single(text, "berth_reconcile_workers", "gauge", "Containers that are looked after.", figures.workers);
     let open = crate::http::stream::MAX_STREAMS - state.streams.available_permits();
     single(text, "berth_streams_open", "gauge", "Long answers under way.", open);
 }

@@ -98,10 +98,14 @@ async fn the_system_and_its_figures() {
     for line in [
         "berth_containers{phase=\"Running\"} 1",
         "berth_images 1",
+        "berth_reconcile_errors_total 0",
+        "berth_reconcile_workers 1",
         "berth_http_request_duration_seconds_count{route=\"/api/v1/containers/{name}/start\",method=\"POST\",status=\"204\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line:?} in\n{text}");
     }
+    let passes = text.lines().find_map(|line| line.strip_prefix("berth_reconcile_total ")).unwrap();
+    assert!(passes.parse::<u64>().unwrap() > 0, "{passes}");
     for line in text.lines() {
         assert!(line.starts_with('#') || line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok()), "{line}");
     }

@@ -19,10 +19,13 @@ use crate::node::NodeError;
 /// Sends a request, and hangs up as soon as `begun`.
 async fn hang_up_when(call: Call, begun: impl Fn() -> bool) {
     let mut request = Box::pin(call.open());
-    while !begun() {
-        assert!((&mut request).now_or_never().is_none(), "it was answered before it was hung up on");
-        tokio::task::yield_now().await;
-    }
+    let comes_to_it = async {
+        while !begun() {
+            assert!((&mut request).now_or_never().is_none(), "it was answered before it was hung up on");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), comes_to_it).await.expect("it is never seen half-way");
 }
 
 /// Gives what goes on by itself the time that it needs.

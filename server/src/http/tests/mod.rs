@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod collections;
 mod containers;
+mod contract;
 mod documented;
 mod hang_up;
 mod logs;

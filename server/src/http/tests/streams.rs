@@ -26,6 +26,7 @@ async fn events_are_listed_filtered_and_paged() {
     let since = first["items"][0]["time"].as_str().unwrap();
     assert_eq!(list(&format!("?name=web&since={since}")).await.json()["items"].as_array().unwrap().len(), reasons.len());
     list("?since=yesterday").await.fault("/query/since");
+    assert_eq!(list("?name=web&limit=0").await.json()["items"].as_array().unwrap().len(), reasons.len(), "0 is no limit");
     list("?limit=-1").await.fault("/query/limit");
     list("?continue=x").await.fault("/query/continue");
     list("?colour=red").await.fault("/query/colour");

@@ -53,8 +53,9 @@ pub async fn create_token(State(state): State<AppState>, caller: Caller, ApiJson
     // Nobody hands out more than they have.
     caller.require(input.spec.role)?;
     let secret = Secret::token();
-    let name = input.metadata.name.unwrap_or_else(|| name::generate("token"));
-    let record = state.store.create_token(&name, input.spec.role, secret.hash().to_hex()).await?;
+    let name = input.metadata.name.clone().unwrap_or_else(|| name::generate("token"));
+    let MetadataInput { labels, annotations, .. } = input.metadata;
+    let record = state.store.create_labelled_token(&name, input.spec.role, secret.hash().to_hex(), labels, annotations).await?;
     let created =
         CreatedToken { token: record.to_model(), secret: secret.reveal().to_owned(), login_url: login::link(state.config.listen, &secret) };
     Ok(list::created(format!("/api/v1/tokens/{name}"), &list::json(&created)?, &record.meta.resource_version))

@@ -70,12 +70,11 @@ pub async fn get_volume(
     State(state): State<AppState>,
     ApiPath(name): ApiPath<String>,
     ApiQuery(params): ApiQuery<VolumeParams>,
-    headers: HeaderMap,
 ) -> ApiResult<Response> {
     let record = state.store.volume(&name)?;
     let measured = measured(&state, params.usage).await?;
     let json = list::json(&model(&state, &record, measured.as_deref()))?;
-    Ok(list::one(&known(headers, params.usage), &json, &record.meta.resource_version))
+    Ok(list::one(&list::USE_CHANGES, &json, &record.meta.resource_version))
 }
 
 async fn measured(state: &App, wanted: bool) -> ApiResult<Option<Arc<Measured>>> {

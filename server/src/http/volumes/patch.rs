@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::containers::patch::patched_map;
-use crate::http::error::{ApiError, ApiResult, ErrorCode, FieldError};
+use crate::http::error::{ApiResult, FieldError};
 use crate::http::extract::{ApiPath, IfMatch, MergePatch};
 use crate::http::input;
 use crate::http::list;
@@ -44,26 +44,7 @@ pub async fn patch_volume(
 
 /// Only `metadata.labels` and `metadata.annotations` change; the rest may be there when it says what is so already.
 fn change(record: &VolumeRecord, patch: &MergePatch) -> ApiResult<VolumeChange> {
-    let present = json!({"kind": "Volume", "metadata": record.meta, "spec": {}});
-    let mut errors = Vec::new();
-    for (key, value) in &patch.patch {
-        match (key.as_str(), value) {
-            ("metadata", Value::Object(fields)) => {
-                let fixed = fields.iter().filter(|(field, _)| !matches!(field.as_str(), "labels" | "annotations"));
-                let changed = fixed.filter(|(field, value)| present["metadata"].get(field.as_str()) != Some(*value));
-                errors.extend(
-                    changed.map(|(field, _)| FieldError::new(format!("/metadata/{}", validate::escape(field)), "cannot be changed")),
-                );
-            }
-            ("kind" | "spec", value) if present[key] == *value => {}
-            // Never taken from the client.
-            ("status", _) => {}
-            (other, _) => errors.push(FieldError::new(format!("/{}", validate::escape(other)), "cannot be changed")),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(ApiError::fields(ErrorCode::ImmutableField, errors));
-    }
+    patch.check_members(&json!({"kind": "Volume", "metadata": record.meta, "spec": {}}), |_| false)?;
     let metadata = patch.patch.get("metadata").cloned().unwrap_or_else(|| json!({}));
     let labels = patched_map(&record.meta.labels, &metadata, "labels")?;
     let annotations = patched_map(&record.meta.annotations, &metadata, "annotations")?;

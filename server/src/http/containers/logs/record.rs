@@ -91,9 +91,16 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn takes(&self, record: &Record<'_>) -> bool {
-        self.stream.is_none_or(|stream| stream == record.stream.into())
-            && self.since.is_none_or(|since| record.timestamp >= since)
-            && self.after.is_none_or(|after| record.timestamp > after)
+        self.may_begin(record) && self.is_new(record)
+    }
+
+    /// A piece of a line from before `after` may be the beginning of one that ends after it.
+    fn may_begin(&self, record: &Record<'_>) -> bool {
+        self.stream.is_none_or(|stream| stream == record.stream.into()) && self.since.is_none_or(|since| record.timestamp >= since)
+    }
+
+    fn is_new(&self, record: &Record<'_>) -> bool {
+        self.after.is_none_or(|after| record.timestamp > after)
     }
 }
 
@@ -115,11 +122,11 @@ impl Encoder {
 
     /// One line of a log file. What is no record is left out: a torn last line is completed or cut off by its writer.
     pub(super) fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        if let Some(record) = parse_record(line).filter(|record| self.wanted.takes(record)) {
-            match self.format {
-                Format::Text { timestamps } => self.text(&record, timestamps, out),
-                Format::Ndjson | Format::Sse => self.object(&record, out),
-            }
+        let Some(record) = parse_record(line) else { return };
+        match self.format {
+            Format::Text { timestamps } if self.wanted.takes(&record) => self.text(&record, timestamps, out),
+            Format::Ndjson | Format::Sse if self.wanted.may_begin(&record) => self.object(&record, out),
+            _ => {}
         }
     }
 
@@ -142,7 +149,9 @@ impl Encoder {
             return;
         }
         let bytes = std::mem::take(pieces);
-        self.put(record.timestamp, record.stream, bytes, record.partial, out);
+        if self.wanted.is_new(record) {
+            self.put(record.timestamp, record.stream, bytes, record.partial, out);
+        }
     }
 
     fn put(&self, time: Timestamp, stream: Stream, bytes: Vec<u8>, partial: bool, out: &mut Vec<u8>) {
@@ -208,6 +217,26 @@ mod tests {
         let events = encode(Format::Sse, Wanted::default());
         assert!(events.starts_with("id: 2026-11-23T20:51:04.100000000Z\ndata: {"), "{events}");
         assert_eq!(events.matches("\n\n").count(), 3);
+    }
+
+    /// Who was cut off while a line of the other stream was being written, gets all of that line.
+    #[test]
+    fn a_line_that_began_before_the_break_is_whole_after_it() {
+        let resumed = Wanted { after: "2026-11-23T20:51:04.2Z".parse().ok(), ..Wanted::default() };
+        let mut encoder = Encoder::new(Format::Ndjson, resumed);
+        let mut out = Vec::new();
+        for line in [
+            "2026-11-23T20:51:04.000000000Z stdout P told ",
+            "2026-11-23T20:51:04.050000000Z stdout F already",
+            "2026-11-23T20:51:04.100000000Z stdout P begun ",
+            "2026-11-23T20:51:04.200000000Z stderr F the last that was told",
+            "2026-11-23T20:51:04.300000000Z stdout F and ended",
+        ] {
+            encoder.line(line.as_bytes(), &mut out);
+        }
+        let values: Vec<serde_json::Value> =
+            out.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(values.iter().map(|value| value["text"].as_str().unwrap()).collect::<Vec<_>>(), ["begun and ended"]);
     }
 
     #[test]

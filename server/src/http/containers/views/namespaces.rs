@@ -41,14 +41,16 @@ pub async fn view(state: &App, record: &ContainerRecord) -> ApiResult<Vec<Namesp
     };
     let others = state.store.all_containers();
     let with_names = |report: NamespaceReport| {
-        let shared_with = if report.host { Vec::new() } else { sharing(record, &report.kind, &others) };
+        let shared_with = sharing(record, &report.kind, &others);
         NamespaceView { report, shared_with }
     };
     Ok(reports.into_iter().map(with_names).collect())
 }
 
-/// Names of the running containers that share this namespace by their specs: those that join it, or whom it joins, or that join the same.
+/// Names of the running containers that share this namespace by their specs: those that join it, or whom it joins, or that join the same, or
+/// that have the host's as well.
 fn sharing(record: &ContainerRecord, kind: &str, others: &[std::sync::Arc<ContainerRecord>]) -> Vec<String> {
+    let runs = |other: &ContainerRecord| other.status.pid.is_some() && other.uid != record.uid;
     let owner_of = |one: &ContainerRecord| match mode(&one.spec, kind).strip_prefix("container:") {
         Some(key) => others
             .iter()
@@ -56,8 +58,11 @@ fn sharing(record: &ContainerRecord, kind: &str, others: &[std::sync::Arc<Contai
             .map(|other| other.uid.clone()),
         None => Some(one.uid.clone()),
     };
+    if mode(&record.spec, kind) == "host" {
+        let hosts = others.iter().filter(|other| runs(other) && mode(&other.spec, kind) == "host");
+        return hosts.map(|other| other.meta.name.clone()).collect();
+    }
     let owner = owner_of(record);
-    let runs = |other: &ContainerRecord| other.status.pid.is_some() && other.uid != record.uid;
     let same = |other: &ContainerRecord| owner.is_some() && owner_of(other) == owner;
     others.iter().filter(|other| runs(other) && same(other)).map(|other| other.meta.name.clone()).collect()
 }
@@ -70,6 +75,7 @@ fn mode<'a>(spec: &'a ContainerSpec, kind: &str) -> &'a str {
         "pid" => &namespaces.pid,
         "ipc" => &namespaces.ipc,
         "uts" => &namespaces.uts,
+        "cgroup" => &namespaces.cgroup,
         "user" => [&namespaces.network, &namespaces.pid, &namespaces.ipc, &namespaces.uts]
             .into_iter()
             .find(|mode| mode.starts_with("container:"))
