@@ -128,7 +128,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
     }
 }
 
-/// Kills the child behind the descriptor and reaps it. Fails with ETIMEDOUT when it has not ended within [`DEATH`]: one that waits in the kernel
+/// Kills the child behind the descriptor and reaps it. Fails with ETIMEDOUT when it has not ended within 10 s: one that waits in the kernel
 /// for a file system or a device dies when that lets go of it, and whoever waits for it must not hang as well.
 pub fn end(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
     let deadline = Instant::now() + DEATH;
