@@ -9,7 +9,8 @@
 //!      died here: staged is thrown away      died here: the next who mounts the volume moves the rest
 //! ```
 //!
-//! So every mount of a volume looks for `filling` first, and of two containers that start at once the second waits.
+//! So every mount of a volume looks for `filling` first, and of two containers that start at once the second waits. Where somebody has mounted
+//! another file system over a volume's folder nothing can be moved into it: there it is copied as it comes.
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -66,32 +67,47 @@ impl Volume<'_> {
 
     /// Fills its folder at `sub_path` from `source`, when it is empty; ids are lowered by `shift`.
     pub(super) fn fill(&self, sub_path: &str, folder: &OwnedFd, source: &OwnedFd, shift: u32) -> Result<(), SysError> {
+        if is_empty(source)? {
+            let status = fstat(source).map_err(|errno| SysError::new("fstat", "folder", errno))?;
+            return carry_over_folder(folder, &status, shift);
+        }
         let mut claim = self.claim()?;
         // Another may have been quicker.
-        if is_empty(folder)? && !self.same_file_system(folder)? {
-            // Somebody has mounted one over it: what is copied beside it could not be moved into it.
-            copy_folder(source, folder, shift)?;
-        } else if is_empty(folder)? {
-            let staged = claim.stage()?;
-            let copied = copy_folder(source, &staged, shift).and_then(|()| {
-                // What is moved must not be empty files after a power failure.
-                nix::unistd::syncfs(&staged).map_err(|errno| SysError::new("syncfs", "volume", errno))
-            });
-            match copied {
-                Ok(()) => claim.whole(sub_path).and_then(|()| move_all(&staged, folder))?,
-                Err(error) => {
-                    claim.release()?;
-                    return Err(error);
-                }
+        if !is_empty(folder)? {
+            return claim.release();
+        }
+        let staged = claim.stage()?;
+        let copied = copy_folder(source, &staged, shift).and_then(|()| {
+            // What is moved must not be empty files after a power failure.
+            nix::unistd::syncfs(&staged).map_err(|errno| SysError::new("syncfs", "volume", errno))
+        });
+        if let Err(error) = copied {
+            claim.release()?;
+            return Err(error);
+        }
+        claim.whole(sub_path)?;
+        match move_all(&staged, folder) {
+            Err(error) if error.source == Errno::EXDEV => {
+                claim.nothing()?;
+                copy_folder(source, folder, shift)?;
             }
+            moved => moved?,
         }
         claim.release()
     }
 
-    fn same_file_system(&self, folder: &OwnedFd) -> Result<bool, SysError> {
-        let call = |errno| SysError::new("fstat", "volume", errno);
-        let beside = nix::sys::stat::stat(self.path.parent().unwrap_or(self.path)).map_err(call)?;
-        Ok(fstat(folder).map_err(call)?.st_dev == beside.st_dev)
+    /// A folder of it that may have to be made; not while the volume is being filled, since it could be of what is still to be moved.
+    pub(super) fn folder_below(&self, below: &str, make: impl Fn() -> Result<OwnedFd, SysError>) -> Result<OwnedFd, SysError> {
+        self.settle()?;
+        match open_beneath(self.root.as_fd(), below, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(error) if error.source == Errno::ENOENT => {
+                let claim = self.claim()?;
+                let made = make();
+                claim.release()?;
+                made
+            }
+            found => found,
+        }
     }
 
     fn beside(&self, name: &str) -> PathBuf {
@@ -123,12 +139,13 @@ impl Volume<'_> {
         let mut left = String::new();
         file.read_to_string(&mut left).map_err(call("read"))?;
         let parent = File::open(folder).map(OwnedFd::from).map_err(call("open"))?;
-        let claim = Claim { file, path, parent };
+        let mut claim = Claim { file, path, parent };
         // Without its end of line it was not written to its end.
         if let Some(below) = left.strip_prefix('/').and_then(|rest| rest.strip_suffix('\n')) {
             self.finish(&claim, below)?;
         }
         claim.discard()?;
+        claim.nothing()?;
         Ok(claim)
     }
 
@@ -137,7 +154,10 @@ impl Volume<'_> {
         let target = open_beneath(self.root.as_fd(), if below.is_empty() { "." } else { below }, FOLDER);
         let staged = open_beneath(claim.parent.as_fd(), "staged", FOLDER);
         match (target, staged) {
-            (Ok(target), Ok(staged)) => move_all(&staged, &target),
+            (Ok(target), Ok(staged)) => match move_all(&staged, &target) {
+                Err(error) if error.source == Errno::EXDEV => Ok(()),
+                moved => moved,
+            },
             (Err(error), _) | (_, Err(error)) if matches!(error.source, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
@@ -168,6 +188,11 @@ impl Claim {
             self.file.sync_all()
         });
         written.map_err(|error| SysError::io("write", self.path.display(), &error))
+    }
+
+    /// Nothing is to be moved.
+    fn nothing(&mut self) -> Result<(), SysError> {
+        self.file.set_len(0).map_err(|error| SysError::io("ftruncate", self.path.display(), &error))
     }
 
     fn discard(&self) -> Result<(), SysError> {
@@ -304,6 +329,31 @@ mod tests {
         fixture.on(|volume| volume.settle()).unwrap();
         fixture.settled(&["kept/mine"], &["one"]);
         assert!(std::fs::read_dir(&outside).unwrap().next().is_none(), "a link led out of the volume");
+    }
+
+    #[test]
+    fn a_folder_of_what_is_still_to_be_moved_is_not_made_anew() {
+        let fixture = Fixture::new();
+        fixture.left(&[], "/\n");
+        std::fs::create_dir(fixture.path("staged/sub")).unwrap();
+        std::fs::write(fixture.path("staged/sub/file"), "staged").unwrap();
+        let make = |name: &str| {
+            std::fs::create_dir(fixture.path("_data").join(name)).unwrap();
+            Ok(OwnedFd::from(File::open(fixture.path("_data").join(name)).unwrap()))
+        };
+        fixture.on(|volume| volume.folder_below("sub", || make("sub"))).unwrap();
+        fixture.settled(&["sub/file"], &[]);
+        fixture.on(|volume| volume.folder_below("new", || make("new"))).unwrap();
+        fixture.settled(&["new"], &[]);
+    }
+
+    #[test]
+    fn an_empty_folder_of_the_image_leaves_nothing_beside() {
+        let fixture = Fixture::new();
+        let folder = OwnedFd::from(File::open(fixture.path("_data/part")).unwrap());
+        let empty = OwnedFd::from(File::open(fixture.path("_data/part")).unwrap());
+        fixture.on(|volume| volume.fill("part", &folder, &empty, 0)).unwrap();
+        fixture.settled(&["part"], &[]);
     }
 
     #[test]

@@ -159,12 +159,12 @@ impl HostSide<'_> {
             Handed::Volume { id, sub_path, attributes, copy_up } => {
                 let whole = self.layout.volume(id);
                 let root = open_path(&whole)?;
+                let volume = Volume { path: &whole, root: &root };
                 let folder = match sub_path {
-                    Some(below) => folder_below(&root, below)?,
+                    Some(below) => volume.folder_below(below, || folder_below(&root, below))?,
                     None => root.try_clone().map_err(|error| SysError::io("dup", whole.display(), &error))?,
                 };
                 let sub_path = sub_path.as_deref().unwrap_or_default();
-                let volume = Volume { path: &whole, root: &root };
                 // Joining nothing would put a slash at the path's end.
                 let path = if sub_path.is_empty() { whole.clone() } else { whole.join(sub_path) };
                 if *copy_up {

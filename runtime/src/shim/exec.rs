@@ -36,7 +36,7 @@ use crate::trace::Trace;
 const LAST_WORD: Duration = Duration::from_millis(1);
 /// How long joining the container may take.
 const ENTER_DEADLINE: Duration = Duration::from_secs(5);
-/// Between two SIGKILLs to an exec that nobody waits for.
+/// Between two SIGKILLs to an exec that has to end, and between two looks at one that has ended and cannot be reaped.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// A chunk of output: with base64 well below the largest frame.
 const CHUNK: usize = 64 << 10;
@@ -55,6 +55,8 @@ pub(super) struct Exec {
     /// When it is killed, having been asked to end.
     kill_at: Option<Instant>,
     killed_at: Option<Instant>,
+    /// It has ended, and cannot be reaped before then: somebody traces it.
+    look_again: Option<Instant>,
     id: Option<ExecId>,
     command: Vec<String>,
     user: String,
@@ -169,6 +171,7 @@ impl Exec {
             deadline,
             kill_at: None,
             killed_at: None,
+            look_again: None,
             id: config.id,
             command: short(config.argv),
             user: config.user.unwrap_or_else(|| container.config.process.user.clone()),
@@ -185,7 +188,9 @@ impl Exec {
     }
 
     pub(super) fn poll_sources<'a>(&'a self, take_output: bool, into: &mut Vec<(Source, BorrowedFd<'a>, PollFlags)>) {
-        into.push((Source::Exec(self.number), self.child.pidfd.as_fd(), PollFlags::POLLIN));
+        if self.look_again.is_none() {
+            into.push((Source::Exec(self.number), self.child.pidfd.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(stdin) = self.stdin.as_ref().and_then(Input::wants_room) {
             into.push((Source::ExecInput(self.number), stdin, PollFlags::POLLOUT));
         }
@@ -245,9 +250,9 @@ impl Exec {
         self.signal_all(nix::libc::SIGKILL);
     }
 
-    /// Nobody waits for it any more. Asked for at every turn of the loop, and done now and then: a process in the kernel dies when that lets it.
+    /// Nobody waits for it any more.
     pub(super) fn abandon(&mut self) {
-        if self.killed_at.is_none_or(|at| at.elapsed() >= KILL_AGAIN) {
+        if self.killed_at.is_none() {
             self.kill();
         }
     }
@@ -282,7 +287,8 @@ impl Exec {
 
     /// When to look at the clock for it.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.kill_at).min()
+        let again = self.killed_at.map(|at| at + KILL_AGAIN);
+        self.deadline.into_iter().chain(self.kill_at).chain(again).chain(self.look_again).min()
     }
 
     pub(super) fn check_deadline(&mut self) {
@@ -291,14 +297,15 @@ impl Exec {
             self.timed_out = true;
             self.kill();
         }
-        if self.kill_at.take_if(|at| *at <= now).is_some() {
+        if self.kill_at.take_if(|at| *at <= now).is_some() || self.killed_at.is_some_and(|at| at + KILL_AGAIN <= now) {
             self.kill();
         }
+        self.look_again.take_if(|at| *at <= now);
     }
 
     /// What it left running goes with it, when it was asked to end; its cgroup, to be removed when that is empty.
     pub(super) fn into_cgroup(self) -> Option<OwnCgroup> {
-        if !self.enders.is_empty()
+        if (!self.enders.is_empty() || self.killed_at.is_some())
             && let Some(own) = &self.own
         {
             own.kill();
@@ -330,9 +337,14 @@ impl Exec {
         self.exit(process::end(self.child.pidfd.as_fd()).unwrap_or(Ended::Signaled(nix::libc::SIGKILL)))
     }
 
-    /// How it ended, when it has.
-    pub(super) fn ended(&self) -> Option<ExecExit> {
-        process::try_reap(self.child.pidfd.as_fd()).ok()?.map(|ended| self.exit(ended))
+    /// How it ended, once it says that it has. A zombie that another process traces is not its parent's before that one lets go of it (ptrace(2)),
+    /// and its descriptor says all the while that it has ended: then it is asked again later.
+    pub(super) fn ended(&mut self) -> Option<ExecExit> {
+        let ended = process::try_reap(self.child.pidfd.as_fd()).ok()?;
+        if ended.is_none() {
+            self.look_again = Some(Instant::now() + KILL_AGAIN);
+        }
+        ended.map(|ended| self.exit(ended))
     }
 
     fn exit(&self, ended: Ended) -> ExecExit {

@@ -50,6 +50,8 @@ pub(super) struct Pod {
     left: Vec<OwnCgroup>,
     /// Killed, and not ended within the time that was given to it.
     unreaped: Vec<Child>,
+    /// When to try to reap them again.
+    reap_again: Option<Instant>,
     /// To all watchers.
     events: VecDeque<ShimEvent>,
     /// To one connection.
@@ -70,6 +72,7 @@ impl Pod {
             ended: VecDeque::new(),
             left: Vec::new(),
             unreaped: Vec::new(),
+            reap_again: None,
             events: VecDeque::new(),
             messages: VecDeque::new(),
             state_changed: false,
@@ -265,7 +268,9 @@ impl Pod {
                 }
             }
         }
-        into.extend(self.unreaped.iter().map(|child| (Source::Unreaped, child.pidfd.as_fd(), PollFlags::POLLIN)));
+        if self.reap_again.is_none() {
+            into.extend(self.unreaped.iter().map(|child| (Source::Unreaped, child.pidfd.as_fd(), PollFlags::POLLIN)));
+        }
         for exec in &self.execs {
             let reader = exec.asker.and_then(|(id, _)| connections.iter().find(|connection| connection.id == id));
             exec.poll_sources(reader.map_or(0, Connection::backlog) < HIGH_WATER, into);
@@ -275,7 +280,7 @@ impl Pod {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let execs = self.execs.iter().filter_map(Exec::next_deadline);
         let quiet = self.unexplained.map(|since| since + QUIET);
-        execs.chain(self.containers.iter().filter_map(Container::oom_deadline)).chain(quiet).min()
+        execs.chain(self.containers.iter().filter_map(Container::oom_deadline)).chain(quiet).chain(self.reap_again).min()
     }
 
     pub(super) fn container_ended(&mut self, index: usize) {
@@ -327,6 +332,7 @@ impl Pod {
             exec.check_deadline();
         }
         let now = Instant::now();
+        self.reap_again.take_if(|at| *at <= now);
         for index in 0..self.containers.len() {
             if self.containers[index].oom_deadline().is_some_and(|at| at <= now) {
                 self.container_oom(index, false);

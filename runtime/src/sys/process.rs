@@ -143,6 +143,11 @@ pub fn end(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
             return Err(SysError::new("waitid", "a process that SIGKILL did not end", Errno::ETIMEDOUT));
         }
         wait(pidfd, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
+        // A zombie that is traced says that it has ended, and is not ours before its tracer lets go of it.
+        if let Some(ended) = try_reap(pidfd)? {
+            return Ok(ended);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -18,7 +18,7 @@ use super::facts;
 use super::observe::Observed;
 use crate::model::event::NewEvent;
 use crate::model::{ContainerStatus, Phase, signal};
-use crate::store::{ContainerRecord, Desired, Progress, Stop};
+use crate::store::{ContainerRecord, Desired, Progress, RESTORED, Stop};
 
 /// Seconds between the stop signal and SIGKILL when nobody says otherwise; Docker's.
 pub(super) const DEFAULT_GRACE: u64 = 10;
@@ -184,7 +184,9 @@ fn ended(look: &Look<'_>, plan: &mut Plan, program: Program, stop: &Stop) {
                 plan.status.next_restart_at = None;
             }
             serve(look, plan);
-            if look.record.spec.auto_remove && plan.progress.attempts > 0 {
+            // What somebody has just brought back is not to go at once.
+            let restored = plan.status.reason.as_deref() == Some(RESTORED);
+            if look.record.spec.auto_remove && plan.progress.attempts > 0 && !restored {
                 delete_now(look, plan, true);
             } else {
                 clear(look, plan);

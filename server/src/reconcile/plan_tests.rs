@@ -432,6 +432,23 @@ fn auto_remove_leaves_nothing() {
 }
 
 #[test]
+fn what_was_brought_back_from_a_backup_is_not_removed_at_once() {
+    let mut paper = Paper::new(ContainerSpec { auto_remove: true, ..ContainerSpec::default() });
+    paper.record.progress.attempts = 1;
+    let status = std::sync::Arc::make_mut(&mut paper.record.status);
+    status.phase = Phase::Exited;
+    status.reason = Some(crate::store::RESTORED.to_owned());
+    paper.wish(Desired::Stopped { stop: Stop::default() });
+    paper.settle(0);
+    assert!(!paper.removed);
+    paper.wish(run());
+    paper.settle(0);
+    paper.exit(0, None);
+    paper.settle(0);
+    assert!(paper.removed);
+}
+
+#[test]
 fn new_limits_are_applied_to_what_runs_and_only_to_that() {
     let mut paper = Paper::new(ContainerSpec::default());
     paper.record.meta.generation = 2;

@@ -83,6 +83,9 @@ pub async fn copy_of_stopped(folder: &Path, scratch: &Path, target: &Path) -> Re
     connection.close().await.map_err(StoreError::commit)
 }
 
+/// The `reason` of a container that ran when the backup was made.
+pub const RESTORED: &str = "Restored";
+
 /// Makes a database from a backup one of a machine on which nothing runs: what ran is stopped, and nobody is logged in. With `instance` it
 /// becomes that instance's. Fails with `Newer` for one that a later version wrote.
 pub async fn settle_restored(path: &Path, clock: Arc<dyn Clock>, instance: Option<&InstanceId>) -> Result<Restored, StoreError> {
@@ -108,7 +111,7 @@ pub async fn settle_restored(path: &Path, clock: Arc<dyn Clock>, instance: Optio
             finished_at: Some(clock.now()),
             exit_code: None,
             signal: None,
-            reason: Some("Restored".to_owned()),
+            reason: Some(RESTORED.to_owned()),
             message: Some("it ran when the backup was made".to_owned()),
             next_restart_at: None,
             ..ContainerStatus::clone(&record.status)

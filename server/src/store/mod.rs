@@ -44,7 +44,7 @@ use publish::Publisher;
 use writer::Writer;
 
 pub use container::{ContainerChange, ContainerRecord, Desired, NewContainer, Progress, Stop, Wish};
-pub use copy::{Restored, copy_of_stopped, known_schema, schema_of, settle_restored};
+pub use copy::{RESTORED, Restored, copy_of_stopped, known_schema, schema_of, settle_restored};
 pub use error::{Cause, Lookup, StoreError, UpdateError};
 pub use event::{EventFilter, EventRecord};
 pub use idempotency::{KeyGuard, Replay, StoredAnswer};
@@ -109,9 +109,9 @@ impl Store {
         &self.inner.instance
     }
 
-    /// Whether what is written gets to the disk: done when all that waits has got there.
+    /// Whether what is written gets to the disk.
     pub async fn answers(&self) -> bool {
-        self.inner.writer.settled().await
+        self.inner.writer.answers().await
     }
 
     /// The newest resource version that readers see.

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::websocket::command;
-use crate::common::{Container, Scope, host};
+use crate::common::{Container, Scope, host, image};
 use crate::{Test, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = tests![Shared:
         a_running_one_is_listed_and_signalled,
         one_is_ended_with_all_it_started,
+        a_zombie_that_is_traced_costs_nothing,
         a_detached_one_needs_no_client_and_its_code_is_kept,
         the_last_few_are_remembered,
         bad_requests_are_refused,
@@ -103,6 +104,30 @@ fn one_is_ended_with_all_it_started(scope: &Scope<'_>) {
     assert_eq!(until_ended(&container, &exec)["exitCode"], 137);
     host::until("the container is as before", || Some(()).filter(|()| container.look("/stats")["pids"]["current"] == before));
     assert_eq!(container.status()["phase"], "Running");
+}
+
+/// A container that keeps its dead from being buried must not keep its supervisor busy: that is outside of its limits.
+fn a_zombie_that_is_traced_costs_nothing(scope: &Scope<'_>) {
+    scope.berth.import("probe:execs", image::probe_image());
+    let container = scope.idle_with(json!({"image": "probe:execs"}));
+    let exec = detach(&container, "exec sleep 1000");
+    let tracer = detach(&container, &format!("exec probe hold {} > /tmp/told", exec["containerPid"]));
+    let told = host::until("the tracer speaks", || Some(container.exec(&["cat", "/tmp/told"]).stdout).filter(|told| !told.is_empty()));
+    if told != "held\n" {
+        eprintln!("a_zombie_that_is_traced_costs_nothing: not run, since this host lets nobody trace another: {told}");
+        return;
+    }
+    let shim = host::process(container.pid()).unwrap().parent;
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{shim}/stat")).unwrap();
+        let fields: Vec<u64> = stat.rsplit_once(')').unwrap().1.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        fields[11] + fields[12]
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks() - before < 20, "{} hundredths of a second of the processor in one", ticks() - before);
+    scope.api().delete(&container.path(&path(&tracer, "?gracePeriodSeconds=0"))).send().expect(204);
+    assert_eq!(until_ended(&container, &exec)["signal"], "SIGKILL");
 }
 
 fn a_detached_one_needs_no_client_and_its_code_is_kept(scope: &Scope<'_>) {

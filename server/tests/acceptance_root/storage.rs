@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::common::Scope;
 use crate::common::archive::{self, Image};
 use crate::common::image::{Tar, busybox_with};
+use crate::common::{Container, Scope, host};
 use crate::{Test, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -147,13 +147,16 @@ fn auto_remove_takes_its_volumes(scope: &Scope<'_>) {
     let container = scope.create(json!({"image": "auto:1", "autoRemove": true}));
     let name = container.status()["volumes"]["/data"].as_str().unwrap().to_owned();
     container.start();
-    container.wait_for("removed");
+    let gone = |container: &Container<'_>| {
+        host::until("it is removed", || Some(()).filter(|()| scope.api().get(&container.path("")).send().status == 404))
+    };
+    gone(&container);
     scope.api().get(&format!("/api/v1/volumes/{name}")).send().problem(404);
     // However it ends.
     let container = scope.run(json!({"image": "auto:1", "autoRemove": true, "command": ["sleep", "1000"]}));
     let name = container.status()["volumes"]["/data"].as_str().unwrap().to_owned();
-    container.stop();
-    container.wait_for("removed");
+    container.post("/stop", &json!({"gracePeriodSeconds": 0})).expect(204);
+    gone(&container);
     scope.api().get(&format!("/api/v1/volumes/{name}")).send().problem(404);
     forget(scope, "auto:1");
 }

@@ -5,6 +5,7 @@
  *   probe eat BYTES        touches that much memory, says so, and waits
  *   probe shm-make KEY | shm-find KEY      a System V shared memory segment
  *   probe fds              the open descriptors of this process and what they are
+ *   probe hold PID         traces that process, kills it and waits for nothing: a zombie that its parent cannot reap
  *   probe bomb             forks for ever, and so do its children; goes on where it is refused
  *
  * Not a part of Berth: the tests compile it without shared libraries and put it into an image.
@@ -311,6 +312,14 @@ int main(int argc, char **argv) {
     printf("%s\n", id < 0 ? strerrorname_np(errno) : "found");
   } else if (!strcmp(verb, "fds")) {
     fds();
+  } else if (!strcmp(verb, "hold")) {
+    pid_t pid = (pid_t)strtol(argument, NULL, 10);
+    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) || kill(pid, SIGKILL)) {
+      printf("%s\n", strerrorname_np(errno));
+      return 1;
+    }
+    printf("held\n");
+    for (;;) pause();
   } else if (!strcmp(verb, "bomb")) {
     printf("lit\n");
     for (;;) {

@@ -7,7 +7,7 @@
 //! ```
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Asker, Exec, Input, Pod};
 use crate::config::ExecConfig;
@@ -19,6 +19,8 @@ use crate::sys::process;
 
 /// See /proc/sys/fs/pipe-max-size in proc_sys_fs(5).
 const LARGEST_PIPE: usize = 1 << 20;
+/// Between two tries to reap what did not end in time.
+const LATE: Duration = Duration::from_secs(1);
 /// Detached ones whose end is remembered.
 const REMEMBERED: usize = 16;
 
@@ -91,9 +93,10 @@ impl Pod {
 
     // Events of the loop.
 
-    /// One of those that did not end when they were killed.
+    /// One of those that did not end when they were killed. As with [`Exec::ended`], there may be nothing to reap yet.
     pub(in crate::shim) fn reap_late(&mut self) {
         self.unreaped.retain(|child| matches!(process::try_reap(child.pidfd.as_fd()), Ok(None)));
+        self.reap_again = (!self.unreaped.is_empty()).then(|| Instant::now() + LATE);
     }
 
     pub(in crate::shim) fn exec_input(&mut self, number: u64) {

@@ -128,3 +128,34 @@ async fn without_its_store_it_is_not_ready() {
     fixture.root("GET", "/readyz").send().await.problem(503, "busy");
     fixture.root("GET", "/healthz").send().await.expect(200);
 }
+
+#[tokio::test]
+async fn each_route_tells_its_own_mistakes() {
+    let fixture = Fixture::with_image().await;
+    fixture.run("web").await;
+    let containers = "/api/v1/containers";
+    fixture.root("POST", &format!("{containers}/web/unpause")).send().await.problem(409, "wrong-state");
+    fixture.root("GET", &format!("{containers}/nobody/execs")).send().await.problem(404, "not-found");
+    let put = fixture.root("PUT", &format!("{containers}/nobody/archive?path=/")).header("content-type", "application/x-tar").body("tar");
+    put.send().await.problem(404, "not-found");
+    for (query, parameter) in [("limit=x", "limit"), ("continue=x", "continue"), ("labelSelector=a%20b", "labelSelector"), ("x", "x")] {
+        for path in ["/api/v1/images", "/api/v1/volumes", containers] {
+            fixture.root("GET", &format!("{path}?{query}")).send().await.fault(&format!("/query/{parameter}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn doctor_and_backup_answer() {
+    let fixture = Fixture::with_image().await;
+    let report = fixture.get("/api/v1/system/doctor").await;
+    assert!(report["verdict"].is_string() && !report["checks"].as_array().unwrap().is_empty(), "{report:#}");
+    let backup = fixture.root("GET", "/api/v1/system/backup").send().await.expect(200);
+    assert_eq!(backup.header("content-type"), Some("application/vnd.sqlite3"));
+    assert!(backup.body.starts_with(b"SQLite format 3\0"));
+    let left = std::fs::read_dir(fixture.state.store.folder())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("backup-"));
+    assert_eq!(left.count(), 0, "the copy is left behind");
+}

@@ -113,16 +113,19 @@ pub(super) struct Encoder {
     pieces: [Vec<u8>; 2],
     /// Text: the last record of this stream was a piece, so that the next one goes on where it ended.
     in_line: [bool; 2],
+    /// When the newest record was written.
+    newest: Option<Timestamp>,
 }
 
 impl Encoder {
     pub(super) fn new(format: Format, wanted: Wanted) -> Self {
-        Encoder { format, wanted, pieces: [Vec::new(), Vec::new()], in_line: [false; 2] }
+        Encoder { format, wanted, pieces: [Vec::new(), Vec::new()], in_line: [false; 2], newest: None }
     }
 
     /// One line of a log file. What is no record is left out: a torn last line is completed or cut off by its writer.
     pub(super) fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let Some(record) = parse_record(line) else { return };
+        self.newest = self.newest.max(Some(record.timestamp));
         match self.format {
             Format::Text { timestamps } if self.wanted.takes(&record) => self.text(&record, timestamps, out),
             Format::Ndjson | Format::Sse if self.wanted.may_begin(&record) => self.object(&record, out),
@@ -166,9 +169,11 @@ impl Encoder {
 
     /// The log has ended: what is left of lines without an end.
     pub(super) fn finish(&mut self, now: Timestamp, out: &mut Vec<u8>) {
+        // Whoever goes on after a time that no record has, was told the rest before: here, the time is that of the telling.
+        let told = self.wanted.after > self.newest;
         for stream in [Stream::Stdout, Stream::Stderr] {
             let bytes = std::mem::take(&mut self.pieces[stream as usize]);
-            if !bytes.is_empty() {
+            if !bytes.is_empty() && !told {
                 self.put(now, stream, bytes, true, out);
             }
         }
@@ -237,6 +242,24 @@ mod tests {
         let values: Vec<serde_json::Value> =
             out.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
         assert_eq!(values.iter().map(|value| value["text"].as_str().unwrap()).collect::<Vec<_>>(), ["begun and ended"]);
+    }
+
+    /// A line without an end is told once, however often its reader comes back.
+    #[test]
+    fn the_rest_is_told_once() {
+        let rest = |after: Option<&str>| {
+            let wanted = Wanted { after: after.map(|time| time.parse().unwrap()), ..Wanted::default() };
+            let mut encoder = Encoder::new(Format::Sse, wanted);
+            let mut out = Vec::new();
+            encoder.line(b"2026-11-23T20:51:04.100000000Z stdout P without an end", &mut out);
+            encoder.line(b"2026-11-23T20:51:04.200000000Z stderr F the last that was told", &mut out);
+            encoder.finish("2026-11-23T20:51:05Z".parse().unwrap(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(rest(None).matches("without an end").count(), 1);
+        let resumed = rest(Some("2026-11-23T20:51:04.2Z"));
+        assert!(resumed.starts_with("id: 2026-11-23T20:51:05.000000000Z\n") && resumed.contains("without an end"), "{resumed}");
+        assert_eq!(rest(Some("2026-11-23T20:51:05Z")), "");
     }
 
     #[test]
