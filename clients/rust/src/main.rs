@@ -149,7 +149,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     containers_api::delete_container(&berth, name, Some(true), None, None, None).await?;
     // end
     assert_eq!(problem_of(containers_api::get_container(&berth, name, None).await)?.status, 404);
-    images_api::delete_image(&berth, "rust-driver:latest", None).await?;
+    images_api::delete_image(&berth, "rust-driver:latest", None, None).await?;
     println!("rust: a whole life");
     Ok(())
 }
