@@ -192,7 +192,8 @@ impl Writer {
         let pieces = vec![Piece::new("UPDATE settings SET value = value WHERE name = 'revision'", [])];
         let job = Job { pieces, changes: Vec::new(), events: Vec::new(), answer };
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if !lock(&self.staging).queue.as_ref().is_some_and(|queue| queue.send(job).is_ok()) {
+        let sent = lock(&self.staging).queue.as_ref().is_some_and(|queue| queue.send(job).is_ok());
+        if !sent {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
