@@ -79,7 +79,7 @@ impl Volume<'_> {
         let staged = claim.stage()?;
         let copied = copy_folder(source, &staged, shift).and_then(|()| {
             // What is moved must not be empty files after a power failure.
-            nix::unistd::syncfs(&staged).map_err(|errno| SysError::new("syncfs", "volume", errno))
+            nix::unistd::syncfs(&staged).map_err(|errno| SysError::new("syncfs", self.path.display(), errno))
         });
         if let Err(error) = copied {
             claim.release()?;
@@ -131,7 +131,8 @@ impl Volume<'_> {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
                 Err(TryLockError::WouldBlock) => {
-                    return Err(SysError::new("flock", "the volume, which another container is filling for the first time", Errno::EBUSY));
+                    let subject = format!("{}: another container is filling the volume for the first time", path.display());
+                    return Err(SysError::new("flock", subject, Errno::EBUSY));
                 }
                 Err(TryLockError::Error(error)) => return Err(call("flock")(error)),
             }

@@ -140,7 +140,8 @@ pub fn end(pidfd: BorrowedFd<'_>) -> Result<Ended, SysError> {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(SysError::new("waitid", "a process that SIGKILL did not end", Errno::ETIMEDOUT));
+            let pid = pid_of(&pidfd).map_or_else(String::new, |pid| format!(" {pid}"));
+            return Err(SysError::new("waitid", format!("process{pid}, which SIGKILL did not end"), Errno::ETIMEDOUT));
         }
         wait(pidfd, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
         // A zombie that is traced says that it has ended, and is not ours before its tracer lets go of it.

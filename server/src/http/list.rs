@@ -74,10 +74,6 @@ pub struct List<T> {
     pub metadata: ListMeta,
 }
 
-/// What to pass for the caller's headers where the answer tells more than its version does: who uses it, when it was used last. Such an answer
-/// is never 304.
-pub static USE_CHANGES: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-
 /// `{items, metadata}` from items that are JSON; 304 when the caller has this revision.
 pub fn respond<I: AsRef<str>>(headers: &HeaderMap, items: &[I], meta: &ListMeta) -> Response {
     let tag = precondition::etag(&meta.resource_version);
@@ -106,7 +102,12 @@ pub fn one(headers: &HeaderMap, json: &str, version: &str) -> Response {
     if precondition::is_known(headers, version) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
-    json_body(Bytes::copy_from_slice(json.as_bytes()), [(header::ETAG, tag)]).into_response()
+    one_anew(json, version)
+}
+
+/// The same whatever the caller has: for what tells more than its version does, as who uses it, and when it was used last.
+pub fn one_anew(json: &str, version: &str) -> Response {
+    json_body(Bytes::copy_from_slice(json.as_bytes()), [(header::ETAG, precondition::etag(version))]).into_response()
 }
 
 /// 201 with the resource's address.

@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
         changes_are_those_of_docker_diff,
         changes_come_in_pages,
     ];
-    all.extend(tests![Own: nothing_is_left_mounted_when_berth_dies_in_a_copy, nobody_inherits_the_launchers_socket]);
+    all.extend(tests![Own: nothing_is_left_mounted_when_berth_dies_in_a_copy]);
     all
 }
 
@@ -461,7 +461,7 @@ fn picture(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A file that is larger than all buffers on the way together: who does not read it on keeps its worker waiting.
-fn with_large_file(container: &Container<'_>) {
+pub(super) fn with_large_file(container: &Container<'_>) {
     container.start();
     container.exec_output(&["sh", "-c", "head -c 60000000 /dev/urandom > /tmp/large"]);
     container.stop();
@@ -507,28 +507,6 @@ fn a_restart_waits_for_a_copy_that_began_before(scope: &Scope<'_>) {
         restarting.join().unwrap().expect(204);
     });
     assert_eq!(container.exec_output(&["stat", "-c", "%s", "/tmp/large"]), "60000000\n");
-}
-
-/// What a worker unpacks or a container runs must not be able to speak to the launcher by a descriptor that it inherited.
-fn nobody_inherits_the_launchers_socket(scope: &Scope<'_>) {
-    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]}));
-    with_large_file(&container);
-    container.start();
-    let copy = scope.api().get(&container.path("/archive?path=/tmp/large")).open().unwrap();
-    assert_eq!(copy.status, 200);
-    let path = scope.berth.run_dir().join("launch.sock").display().to_string();
-    let table = fs::read_to_string("/proc/net/unix").unwrap();
-    // Flags with __SO_ACCEPTCON, which only the listening one has; see proc_net(5).
-    let line = table.lines().find(|line| line.ends_with(&path) && line.split(' ').nth(3) == Some("00010000"));
-    let socket = format!("socket:[{}]", line.expect("the launcher listens").split_whitespace().nth(6).unwrap());
-    let has = |pid: i32| {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == Path::new(&socket))
-    };
-    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let mut holders: Vec<String> = host::processes().into_iter().filter(|one| has(one.pid)).map(|one| name(one.pid)).collect();
-    holders.sort();
-    assert_eq!(holders, ["berth-keeper\n", "berth-launch\n"]);
 }
 
 fn nothing_is_left_mounted_when_berth_dies_in_a_copy(scope: &Scope<'_>) {

@@ -11,7 +11,7 @@ use crate::common::{Scope, host, image};
 use crate::{Test, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![Shared:
+    let mut all = tests![Shared:
         capabilities_are_the_documented_eleven,
         capabilities_are_dropped_and_added_by_name,
         a_plain_user_has_none,
@@ -31,7 +31,9 @@ pub(crate) fn tests() -> Vec<Test> {
         rlimits_are_the_specs,
         sysctls_are_the_containers_own,
         the_control_plane_has_no_root,
-    ]
+    ];
+    all.extend(tests![Own: nobody_inherits_the_launchers_socket]);
+    all
 }
 
 fn capability_sets(status: &str) -> BTreeMap<String, u64> {
@@ -199,6 +201,28 @@ fn no_descriptor_is_inherited(scope: &Scope<'_>) {
             assert!(target == "/dev/null" || target.starts_with("pipe:[") || target.starts_with("socket:["), "{line}");
         }
     }
+}
+
+/// What a worker unpacks or a container runs must not be able to speak to the launcher by a descriptor that it inherited.
+fn nobody_inherits_the_launchers_socket(scope: &Scope<'_>) {
+    let container = scope.create(json!({"command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"]}));
+    super::archive::with_large_file(&container);
+    container.start();
+    let copy = scope.api().get(&container.path("/archive?path=/tmp/large")).open().unwrap();
+    assert_eq!(copy.status, 200);
+    let path = scope.berth.run_dir().join("launch.sock").display().to_string();
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    // Flags with __SO_ACCEPTCON, which only the listening one has; see proc_net(5).
+    let line = table.lines().find(|line| line.ends_with(&path) && line.split(' ').nth(3) == Some("00010000"));
+    let socket = format!("socket:[{}]", line.expect("the launcher listens").split_whitespace().nth(6).unwrap());
+    let has = |pid: i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target.as_os_str() == socket.as_str())
+    };
+    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut holders: Vec<String> = host::processes().into_iter().filter(|one| has(one.pid)).map(|one| name(one.pid)).collect();
+    holders.sort();
+    assert_eq!(holders, ["berth-keeper\n", "berth-launch\n"]);
 }
 
 fn devices_are_the_standard_ones(scope: &Scope<'_>) {

@@ -51,8 +51,7 @@ impl AccessTable {
                     RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
                     _ => None,
                 });
-                let parameters = parameters.collect();
-                let declared = Declared { method, access, parameters, has_body: operation.request_body.is_some() };
+                let declared = Declared { method, access, parameters: parameters.collect(), has_body: operation.request_body.is_some() };
                 table.0.entry(path.clone()).or_default().push(declared);
             }
         }

@@ -105,7 +105,7 @@ fn change(record: &ContainerRecord, patch: &MergePatch, host: &HostLimits, facts
 /// Only `metadata` and `spec` change; the rest may be there when it says what is so already, and `status` is never taken from a client.
 fn check_members(record: &ContainerRecord, patch: &MergePatch) -> ApiResult<()> {
     let present: Value = serde_json::from_str(&record.json()).map_err(ApiError::internal)?;
-    patch.check_members(&present, |key| matches!(key, "spec"))
+    patch.check_members(&present, |key| key == "spec")
 }
 
 /// Labels or annotations after the patch; None when it does not speak of them.

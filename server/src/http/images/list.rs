@@ -27,5 +27,5 @@ pub async fn list_images(State(state): State<AppState>, headers: HeaderMap, ApiQ
     responses((status = 200, description = "The image", body = Image), (status = 409, description = "More than one image fits")))]
 pub async fn get_image(State(state): State<AppState>, ApiPath(reference): ApiPath<String>) -> ApiResult<Response> {
     let image = state.store.image(&reference)?;
-    Ok(list::one(&list::USE_CHANGES, &list::json(&state.store.image_model(&image))?, &image.version.to_string()))
+    Ok(list::one_anew(&list::json(&state.store.image_model(&image))?, &image.version.to_string()))
 }

@@ -74,7 +74,7 @@ pub async fn get_volume(
     let record = state.store.volume(&name)?;
     let measured = measured(&state, params.usage).await?;
     let json = list::json(&model(&state, &record, measured.as_deref()))?;
-    Ok(list::one(&list::USE_CHANGES, &json, &record.meta.resource_version))
+    Ok(list::one_anew(&json, &record.meta.resource_version))
 }
 
 async fn measured(state: &App, wanted: bool) -> ApiResult<Option<Arc<Measured>>> {
