@@ -60,7 +60,10 @@ impl Fixture {
 
     async fn until(&self, uid: &PodId, met: impl Fn(&ContainerRecord) -> bool) -> Arc<ContainerRecord> {
         let mut watch = self.store.watch_container(uid);
-        watch.wait_for(|seen| seen.record.as_ref().is_some_and(|record| met(record))).await.unwrap().record.clone().unwrap()
+        let met = watch.wait_for(|seen| seen.record.as_ref().is_some_and(|record| met(record)));
+        // What never comes is a failure and not a run that hangs.
+        let met = tokio::time::timeout(std::time::Duration::from_secs(30), met).await;
+        met.unwrap_or_else(|_| panic!("it never came to it: {:?}", self.status(uid))).unwrap().record.clone().unwrap()
     }
 
     /// Turns the clock to the next timer, once there is one.
